@@ -1,0 +1,63 @@
+"""The objectives: which figure each one is, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["FIGURES", "OBJECTIVES", "Direction", "Objective", "objective_of_figure"]
+
+
+class Direction(StrEnum):
+    """Which way is better; Optuna's words."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Something that a study may optimise.
+
+    Attributes:
+        name: Its name in a study file.
+        figure: The figure's name in records, limits and manifests, with its unit.
+        direction: Which way is better.
+        title: What a reader calls it, with the unit.
+    """
+
+    name: str
+    figure: str
+    direction: Direction
+    title: str
+
+    def loss(self, value: float) -> float:
+        """The value with its sign such that lower is better."""
+        return value if self.direction is Direction.MINIMIZE else -value
+
+
+OBJECTIVES: dict[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        Objective("accuracy", "accuracy", Direction.MAXIMIZE, "accuracy"),
+        Objective("size", "size_bytes", Direction.MINIMIZE, "size, bytes"),
+        Objective("download", "download_bytes", Direction.MINIMIZE, "download, bytes deflated"),
+        Objective("latency", "latency_ms", Direction.MINIMIZE, "latency, ms a call (p50)"),
+        Objective("throughput", "throughput_per_s", Direction.MAXIMIZE, "throughput, samples/s"),
+        Objective("cold_start", "cold_start_ms", Direction.MINIMIZE, "cold start, ms"),
+        Objective("memory", "memory_bytes", Direction.MINIMIZE, "peak memory, bytes"),
+        Objective("power", "power_mw", Direction.MINIMIZE, "power for the load, mW"),
+        Objective("energy", "energy_mj", Direction.MINIMIZE, "energy a sample, mJ"),
+    )
+}
+"""Every objective by its name."""
+
+FIGURES: dict[str, Objective] = {objective.figure: objective for objective in OBJECTIVES.values()} | {
+    "latency_p90_ms": Objective("latency_p90", "latency_p90_ms", Direction.MINIMIZE, "latency, ms a call (p90)")
+}
+"""Every figure that a limit may name."""
+
+
+def objective_of_figure(figure: str) -> Objective:
+    """The objective, or the further figure, of that figure's name."""
+    return FIGURES[figure]

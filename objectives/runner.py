@@ -1,0 +1,316 @@
+"""Runs one `.tflite`: a script of its own process that needs numpy and ai-edge-litert only.
+
+Delegates abort, hang and leak, so no candidate runs in the process that searches. The script reads one JSON request
+from standard input and prints one JSON reply as its last line: `{"ok": true, ...}`, or `{"ok": false, "reason": ...}`
+when LiteRT refuses. It imports nothing of litefront, so the same file runs on any board.
+
+Actions:
+    infer      {model, inputs, outputs, delegate, num_threads} -> writes the outputs of all rows as `.npy`
+    benchmark  {model, inputs, delegate, num_threads, timing}  -> rounds of calls, cold starts, delegated nodes
+    probe      {}                                              -> versions and processor
+
+All times are in ms unless the name says seconds; `inputs` is a `.npy` of shape `(rows, ...)`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+__all__ = ["bootstrap_interval", "is_steady"]
+
+_RESAMPLES = 400
+_CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def main() -> None:
+    """Answers the request on standard input."""
+    request = json.load(sys.stdin)
+    # A runner whose parent died must not go on for ever.
+    signal.alarm(int(request.get("timeout_s", 600)) + 5)
+    actions = {"infer": _infer, "benchmark": _benchmark, "probe": _probe}
+    try:
+        reply = {"ok": True} | actions[request["action"]](request)
+    except (RuntimeError, ValueError, OSError, MemoryError) as error:
+        reply = {"ok": False, "reason": " ".join(str(error).split())[:500] or type(error).__name__}
+    print(json.dumps(reply))
+
+
+# ---------------------------------------------------------------------------------------------------- actions
+
+
+def _infer(request: dict[str, Any]) -> dict[str, Any]:
+    interpreter = _Candidate(request)
+    rows = np.load(request["inputs"], mmap_mode="r")
+    outputs = []
+    for start in range(0, len(rows), interpreter.batch_size):
+        taken = rows[start : start + interpreter.batch_size]
+        outputs.append(interpreter.call(taken)[: len(taken)])
+    np.save(request["outputs"], np.concatenate(outputs))
+    return {"rows": len(rows)} | interpreter.delegation()
+
+
+def _benchmark(request: dict[str, Any]) -> dict[str, Any]:
+    timing = request["timing"]
+    rows = np.load(request["inputs"], mmap_mode="r")
+    # Forked after the import, before this process has loaded a model: each child loads it for the first time.
+    import ai_edge_litert.interpreter  # noqa: F401
+
+    cold_starts = [_cold_start_in_child(request, rows) for _ in range(timing["cold_starts"])]
+    candidate = _Candidate(request)
+    candidate.set_input(rows[: candidate.batch_size])
+    _warm_up(candidate, timing)
+    return {
+        "rounds": _rounds(candidate, timing),
+        "cold_starts": cold_starts,
+        "last_level_cache_bytes": _last_level_cache_bytes(),
+    } | candidate.delegation()
+
+
+def _probe(_request: dict[str, Any]) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "runtime": f"ai-edge-litert {version('ai-edge-litert')}",
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+# -------------------------------------------------------------------------------------------------- candidate
+
+
+class _Candidate:
+    """A loaded model, ready to be called."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        from ai_edge_litert import interpreter as litert
+
+        resolvers = litert.OpResolverType
+        self._interpreter = litert.Interpreter(
+            model_path=request["model"],
+            num_threads=request["num_threads"],
+            experimental_op_resolver_type={
+                "xnnpack": resolvers.AUTO,
+                "none": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            }[request["delegate"]],
+        )
+        self._interpreter.allocate_tensors()
+        inputs = self._interpreter.get_input_details()
+        if len(inputs) != 1:
+            raise ValueError(f"a model must have one input, but this one has {len(inputs)}")
+        self._input = inputs[0]
+        self._output = self._interpreter.get_output_details()[0]
+        self.batch_size = int(self._input["shape"][0])
+        self.invoke = self._interpreter.invoke
+
+    def set_input(self, rows: np.ndarray) -> None:
+        """Copies rows into the input; a group that is too short is filled up with its last row."""
+        missing = self.batch_size - len(rows)
+        if missing:
+            rows = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
+        if tuple(rows.shape) != tuple(self._input["shape"]):
+            raise ValueError(f"the model takes {tuple(self._input['shape'])}, but the data gives {tuple(rows.shape)}")
+        self._interpreter.set_tensor(self._input["index"], rows.astype(self._input["dtype"], copy=False))
+
+    def call(self, rows: np.ndarray) -> np.ndarray:
+        """The outputs for up to `batch_size` rows, one entry a row of the batch."""
+        self.set_input(rows)
+        self.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output["index"]))
+
+    def delegation(self) -> dict[str, int]:
+        """How many nodes of the graph run inside a delegate, of how many.
+
+        A delegate's node lists its own inputs and outputs only; what it replaced is what lies between them.
+        """
+        ops = self._interpreter._get_ops_details()
+        nodes = [op for op in ops if op["op_name"] != "DELEGATE"]
+        producer = {int(tensor): op for op in nodes for tensor in op["outputs"]}
+        delegated: set[int] = set()
+        for delegate in (op for op in ops if op["op_name"] == "DELEGATE"):
+            inputs = {int(tensor) for tensor in delegate["inputs"]}
+            pending = [int(tensor) for tensor in delegate["outputs"]]
+            while pending:
+                tensor = pending.pop()
+                node = producer.get(tensor)
+                if tensor in inputs or node is None or node["index"] in delegated:
+                    continue
+                delegated.add(node["index"])
+                pending += [int(source) for source in node["inputs"]]
+        return {"delegated_nodes": len(delegated), "nodes": len(nodes)}
+
+
+# ----------------------------------------------------------------------------------------------------- timing
+
+
+def _warm_up(candidate: _Candidate, timing: dict[str, Any]) -> None:
+    """Calls the model until two windows agree within 5 %, or for `warm_up_max_s`."""
+    deadline = time.perf_counter() + timing["warm_up_max_s"]
+    previous = float("inf")
+    while time.perf_counter() < deadline:
+        current = float(np.median(_calls(candidate, timing["round_s"] / 2)))
+        if abs(current - previous) <= 0.05 * previous:
+            return
+        previous = current
+
+
+def _rounds(candidate: _Candidate, timing: dict[str, Any]) -> list[dict[str, float]]:
+    """Rounds until `min_rounds` undisturbed ones give a narrow interval, or `max_s` are over."""
+    rounds: list[dict[str, float]] = []
+    deadline = time.perf_counter() + timing["max_s"]
+    while True:
+        rounds.append(_round(candidate, timing["round_s"]))
+        calm = [entry["median_ms"] for entry in rounds if not entry["disturbed"]]
+        enough = len(calm) >= timing["min_rounds"] and is_steady(calm, timing["target_half_width"])
+        if len(rounds) >= timing["min_rounds"] and (enough or time.perf_counter() > deadline):
+            return rounds
+
+
+def _round(candidate: _Candidate, seconds: float) -> dict[str, float]:
+    others_before, cpu_before, start = _machine_busy_s(), time.process_time(), time.perf_counter()
+    calls = _calls(candidate, seconds)
+    wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_before
+    busy_s = _machine_busy_s() - others_before
+    # Other processes and stolen time; the counters tick in 10 ms, so one tick alone is no disturbance.
+    others_s = max(0.0, busy_s - cpu_s)
+    return {
+        "median_ms": float(np.median(calls)),
+        "p90_ms": float(np.quantile(calls, 0.9)),
+        "calls": len(calls),
+        "wall_s": wall_s,
+        "cpu_s": cpu_s,
+        "others_s": others_s,
+        "disturbed": others_s > max(2.0 / _CLOCK_TICKS_PER_S, 0.1 * wall_s),
+    }
+
+
+def _calls(candidate: _Candidate, seconds: float) -> np.ndarray:
+    """Times of single calls, ms: as many as `seconds` hold, and at least three."""
+    invoke, clock = candidate.invoke, time.perf_counter_ns
+    times: list[int] = []
+    deadline = clock() + int(seconds * 1e9)
+    while len(times) < 3 or clock() < deadline:
+        start = clock()
+        invoke()
+        times.append(clock() - start)
+    return np.array(times) / 1e6
+
+
+def is_steady(medians: list[float], half_width: float) -> bool:
+    """Whether the interval of the medians' median is at most `half_width` of it to either side."""
+    low, high = bootstrap_interval(medians)
+    return high - low <= 2 * half_width * float(np.median(medians))
+
+
+def bootstrap_interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap of the median (Efron 1979): resamples the values with a fixed seed.
+
+    Args:
+        values: One figure a round; rounds, not calls, are what repeats independently.
+        confidence: Share of resampled medians that the interval holds.
+    """
+    array = np.asarray(values)
+    picks = np.random.default_rng(0).integers(0, len(array), size=(_RESAMPLES, len(array)))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.median(array[picks], axis=1), (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def _cold_start_in_child(request: dict[str, Any], rows: np.ndarray) -> dict[str, float]:
+    """Load and first call in a forked child, and the memory that they took at their peak."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.write(writer, json.dumps(_cold_start(request, rows)).encode())
+            status = 0
+        except (RuntimeError, ValueError) as error:
+            os.write(writer, json.dumps({"reason": str(error)}).encode())
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        reply = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        raise RuntimeError(f"crashed with {signal.Signals(os.WTERMSIG(status)).name} at the first call")
+    answer: dict[str, Any] = json.loads(reply or b'{"reason": "the first call gave no answer"}')
+    if "reason" in answer:
+        raise RuntimeError(answer["reason"])
+    return answer
+
+
+def _cold_start(request: dict[str, Any], rows: np.ndarray) -> dict[str, float]:
+    before = _status_bytes("VmRSS")
+    start = time.perf_counter()
+    candidate = _Candidate(request)
+    loaded = time.perf_counter()
+    candidate.call(rows[: candidate.batch_size])
+    called = time.perf_counter()
+    return {
+        "load_ms": (loaded - start) * 1e3,
+        "first_call_ms": (called - loaded) * 1e3,
+        "peak_memory_bytes": max(0, _status_bytes("VmHWM") - before),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- machine
+
+
+def _machine_busy_s() -> float:
+    """Seconds that all processors were busy or stolen since boot; 0 where the kernel does not tell."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(n) for n in file.readline().split()[1:9])
+    except (OSError, ValueError):
+        return 0.0
+    return (user + nice + system + irq + softirq + steal) / _CLOCK_TICKS_PER_S
+
+
+def _status_bytes(field: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith(("model name", "Model", "Hardware")):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _last_level_cache_bytes() -> int:
+    """Size of the largest cache of processor 0; 0 where the kernel does not tell."""
+    folder = "/sys/devices/system/cpu/cpu0/cache"
+    sizes = [0]
+    try:
+        for index in os.listdir(folder):
+            if index.startswith("index"):
+                with open(f"{folder}/{index}/size", encoding="ascii") as file:
+                    text = file.read().strip()
+                sizes.append(int(text.rstrip("KM")) * (1024 if text.endswith("K") else 1024**2))
+    except (OSError, ValueError):
+        pass
+    return max(sizes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""The study: its stages and workers, the search, the front, the tiers, the release, the report, the command line.
+
+What a task file needs is here: `from litefront.search import Dataset, FineTuning, Task`.
+"""
+
+from __future__ import annotations
+
+from litefront.search.task import Dataset, Task
+from litefront.spaces.sparsity import FineTuning
+
+__all__ = ["Dataset", "FineTuning", "Task"]

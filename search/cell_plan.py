@@ -1,0 +1,186 @@
+"""The life of one cell, from the base model to its figures, as a plan that the scheduler carries out.
+
+A plan is a generator: it yields the stage that it needs next and is sent that stage's record, so it reads from top to
+bottom while the scheduler runs many of them side by side and lets them share stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from litefront.objectives.cold_start import measure_cold_start
+from litefront.objectives.devices import Device
+from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason
+from litefront.objectives.measurement import Measurement
+from litefront.objectives.power import utilisation
+from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.digests import digest_of_json
+from litefront.search.stage_calls import StageCall, StageCalls
+from litefront.search.store import StageRecord
+from litefront.search.study_spec import StudySpec
+from litefront.search.tiers import power_inputs
+from litefront.spaces.delegate import Delegate
+from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.errors import CandidateError
+
+__all__ = ["CellPlans", "Plan"]
+
+Plan = Generator[StageCall, StageRecord, CellRecord]
+"""Yields stages, is sent their records, and returns the cell's record; a CandidateError may be thrown into it."""
+
+
+@dataclass(frozen=True)
+class CellPlans:
+    """Makes the plans of one study's cells.
+
+    Attributes:
+        spec: The study.
+        calls: Makes the stage calls.
+        device: The device that measures.
+        context_digest: Digest of all that figures depend on beside the configuration.
+        baseline: The configuration that every other is compared with.
+        reference: The baseline's own answers, where accuracy is agreement with them; else None.
+        baseline_accuracy: What the gate compares with; None until the baseline is measured.
+    """
+
+    spec: StudySpec
+    calls: StageCalls
+    device: Device
+    context_digest: str
+    baseline: DeploymentConfig
+    reference: StageRecord | None = None
+    baseline_accuracy: float | None = None
+
+    def cell_digest(self, config: DeploymentConfig) -> str:
+        """The cell's identity."""
+        return digest_of_json([self.context_digest, config.params()])[:16]
+
+    def plan(self, config: DeploymentConfig) -> Plan:
+        """The plan of one cell. It ends with a record whatever happens to the candidate."""
+        draft = _Draft(self.cell_digest(config), config, self.spec.device_name)
+        try:
+            yield from self._build_and_measure(draft)
+        except CandidateError as error:
+            return draft.record(CellState.FAILED, reason=str(error))
+        except _Rejected as rejected:
+            return draft.record(CellState.REJECTED, reason=str(rejected), violation=rejected.violation)
+        return draft.record(CellState.MEASURED)
+
+    def _build_and_measure(self, draft: _Draft) -> Generator[StageCall, StageRecord, None]:
+        """Cheapest first, so that a hopeless candidate ends before the device is touched."""
+        model = draft.note((yield self.calls.base()))
+        if draft.config.sparsity > 0:
+            model = draft.note((yield self.calls.pruned(model, draft.config.sparsity)))
+        float_tflite = draft.note((yield self.calls.float_tflite(model, draft.config.batch_size)))
+        quantized = draft.note((yield self.calls.quantized(float_tflite, draft.config)))
+        draft.take_counts(quantized)
+        accuracy = draft.note((yield self.calls.accuracy(quantized, draft.config, self.reference)))
+        draft.take_counts(accuracy)
+        self._check_accuracy_gate(draft)
+        latency = draft.note((yield self.calls.latency(quantized, draft.config)))
+        draft.take_latency(latency)
+        _check_delegate_ran(draft)
+        self._estimate_power(draft)
+
+    def _check_accuracy_gate(self, draft: _Draft) -> None:
+        max_drop = self.spec.gates.max_accuracy_drop
+        if max_drop is None or self.baseline_accuracy is None:
+            return
+        accuracy = draft.figures["accuracy"].value
+        drop = self.baseline_accuracy - accuracy
+        if drop > max_drop:
+            raise _Rejected(
+                f"accuracy {accuracy:.4f} is {drop:.4f} below the baseline's {self.baseline_accuracy:.4f}; "
+                f"the gate allows {max_drop:g}",
+                violation=drop - max_drop,
+            )
+
+    def _estimate_power(self, draft: _Draft) -> None:
+        inputs = power_inputs(draft.record(CellState.MEASURED))
+        draft.figures["energy_mj"] = self.device.power_model.energy(inputs)
+        if self.spec.load is None:
+            return
+        load = self.spec.load.samples_per_s
+        draft.figures["power_mw"] = self.device.power_model.power(inputs, load)
+        if (needed := utilisation(inputs, load)) > 1:
+            raise _Rejected(
+                f"a load of {load:g} samples/s needs {needed:.0%} of the time, at {inputs.latency_ms:.4g} ms a call "
+                f"of {inputs.batch_size}",
+                violation=needed - 1,
+            )
+
+
+class _Rejected(Exception):
+    """The candidate works, but it does not hold what the study asks.
+
+    Args:
+        reason: What it does not hold.
+        violation: By how much, in the rule's own unit, above 0.
+    """
+
+    def __init__(self, reason: str, *, violation: float) -> None:
+        super().__init__(reason)
+        self.violation = violation
+
+
+class _Draft:
+    """What a plan has gathered so far."""
+
+    def __init__(self, cell: str, config: DeploymentConfig, device: str) -> None:
+        self.cell = cell
+        self.config = config
+        self.device = device
+        self.figures: dict[str, Measurement] = {}
+        self.facts: dict[str, Any] = {}
+        self.stages: dict[str, str] = {}
+        self.noisy: str | None = None
+
+    def note(self, record: StageRecord) -> StageRecord:
+        """Remembers that this stage made the cell."""
+        self.stages[record.stage] = record.key
+        if record.stage == "quantized":
+            self.facts["sha256"] = record.objects["tflite"].partition(".")[0]
+        return record
+
+    def take_counts(self, record: StageRecord) -> None:
+        """Takes over a stage's figures and what it counted."""
+        self.facts |= record.facts["counted"]
+        figures: Mapping[str, Any] = record.facts["figures"]
+        self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
+
+    def take_latency(self, record: StageRecord) -> None:
+        """Sums up the device's rounds and cold starts."""
+        rounds = record.facts["rounds"]
+        self.figures |= measure_latency(rounds, self.config.batch_size)
+        self.figures |= measure_cold_start(record.facts["cold_starts"])
+        self.facts |= {name: record.facts[name] for name in ("delegated_nodes", "nodes", "last_level_cache_bytes")}
+        self.facts["busy_cores"] = busy_cores(rounds)
+        self.noisy = noisy_reason(rounds)
+
+    def record(self, state: CellState, *, reason: str | None = None, violation: float = 0.0) -> CellRecord:
+        """The record as it stands now."""
+        return CellRecord(
+            cell=self.cell,
+            config=self.config,
+            state=state,
+            device=self.device,
+            figures=dict(self.figures),
+            facts=dict(self.facts),
+            reason=reason,
+            noisy=self.noisy,
+            violation=violation,
+            stages=dict(self.stages),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def _check_delegate_ran(draft: _Draft) -> None:
+    """A delegate is what ran, not what was asked for."""
+    if draft.config.delegate is not Delegate.NONE and draft.facts["delegated_nodes"] == 0:
+        raise _Rejected(
+            f"{draft.config.delegate} was asked for, but none of the graph's {draft.facts['nodes']} nodes ran on it",
+            violation=1.0,
+        )

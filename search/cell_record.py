@@ -1,0 +1,89 @@
+"""What is known of one cell: its configuration, its figures or the reason why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from litefront.objectives.measurement import Measurement
+from litefront.spaces.deployment_config import DeploymentConfig
+
+__all__ = ["CellRecord", "CellState"]
+
+
+class CellState(StrEnum):
+    """What became of a cell."""
+
+    MEASURED = "measured"  # all figures are there
+    REJECTED = "rejected"  # built, but it does not hold what the study asks; the reason says what
+    FAILED = "failed"  # could not be built or run; tried again by the next run
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """One cell's outcome.
+
+    Attributes:
+        cell: Digest of the configuration and of everything else that its figures depend on.
+        config: The canonical configuration.
+        state: What became of it.
+        device: The device that measured, by its name in the study.
+        figures: Every figure that was obtained, by name; a rejected cell has those up to its gate.
+        facts: What was counted in the file and at run time: sparsities, quantized and delegated shares, sha256.
+        reason: Why it was rejected or failed.
+        noisy: Why its latency should be taken with care.
+        violation: By how much a rejected cell misses, in the gate's unit; what the sampler learns from.
+        stages: The keys of the stages that made it, by stage.
+        finished_at: When, as an ISO time in UTC.
+    """
+
+    cell: str
+    config: DeploymentConfig
+    state: CellState
+    device: str
+    figures: Mapping[str, Measurement] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    noisy: str | None = None
+    violation: float = 0.0
+    stages: Mapping[str, str] = field(default_factory=dict)
+    finished_at: str = ""
+
+    def value(self, figure: str) -> float:
+        """The value of a figure that is there."""
+        return self.figures[figure].value
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return {
+            "cell": self.cell,
+            "config": self.config.params(),
+            "state": self.state.value,
+            "device": self.device,
+            "figures": {name: figure.to_json() for name, figure in self.figures.items()},
+            "facts": dict(self.facts),
+            "reason": self.reason,
+            "noisy": self.noisy,
+            "violation": self.violation,
+            "stages": dict(self.stages),
+            "finished_at": self.finished_at,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> CellRecord:
+        """Reads what `to_json` wrote."""
+        return cls(
+            cell=record["cell"],
+            config=DeploymentConfig.from_params(record["config"]),
+            state=CellState(record["state"]),
+            device=record["device"],
+            figures={name: Measurement.from_json(figure) for name, figure in record["figures"].items()},
+            facts=record["facts"],
+            reason=record["reason"],
+            noisy=record["noisy"],
+            violation=record["violation"],
+            stages=record["stages"],
+            finished_at=record["finished_at"],
+        )

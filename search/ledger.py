@@ -1,0 +1,74 @@
+"""The ledger of stages: what was run, what was reused, and what that saved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from litefront.search.run_directory import RunDirectory, append_json_line
+from litefront.search.stage_calls import STAGES
+from litefront.search.study_results import StageEntry
+
+__all__ = ["Ledger", "StageTotals", "totals_by_stage"]
+
+
+@dataclass(frozen=True)
+class StageTotals:
+    """One stage's entries summed up.
+
+    Attributes:
+        runs: Times that it ran.
+        hits: Times that a result was reused.
+        failures: Times that it failed.
+        seconds_spent: What its runs took.
+        seconds_saved: What its hits would have taken.
+        repeated: Runs of a key that had already run.
+    """
+
+    runs: int
+    hits: int
+    failures: int
+    seconds_spent: float
+    seconds_saved: float
+    repeated: int
+
+
+class Ledger:
+    """Writes the ledger of a run.
+
+    Args:
+        directory: The run directory.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+
+    def note(self, entry: StageEntry) -> None:
+        """Adds an entry.
+
+        Raises:
+            StoreError: If the disk does not take it.
+        """
+        append_json_line(self._directory.stages, asdict(entry))
+
+
+def totals_by_stage(entries: Iterable[StageEntry]) -> dict[str, StageTotals]:
+    """Sums the ledger up by stage, in the order of a candidate's life; stages without entries are left out."""
+    entries = list(entries)
+    totals = {}
+    for stage in STAGES:
+        of_stage = [entry for entry in entries if entry.stage == stage]
+        runs = [entry for entry in of_stage if entry.event == "run"]
+        hits = [entry for entry in of_stage if entry.event == "hit"]
+        failures = [entry for entry in of_stage if entry.event == "failed"]
+        if of_stage:
+            totals[stage] = StageTotals(
+                runs=len(runs),
+                hits=len(hits),
+                failures=len(failures),
+                seconds_spent=sum(entry.seconds for entry in (*runs, *failures)),
+                seconds_saved=sum(entry.seconds for entry in hits),
+                repeated=sum(count - 1 for count in Counter(entry.key for entry in runs).values()),
+            )
+    return totals

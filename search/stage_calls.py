@@ -1,0 +1,174 @@
+"""The stages of a candidate, and the key under which each one's result is found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from litefront.objectives import runner
+from litefront.objectives.devices import DeviceFacts
+from litefront.objectives.latency import Timing
+from litefront.search.digests import digest_of_json, digest_of_path
+from litefront.search.store import StageRecord
+from litefront.search.task_loading import LoadedTask
+from litefront.spaces.deployment_config import DeploymentConfig
+
+__all__ = ["STAGES", "StageCall", "StageCalls"]
+
+STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "accuracy", "latency")
+"""Every stage, in the order of a candidate's life."""
+
+# Raised when a stage's own code comes to give another result for the same inputs.
+_REVISIONS = {"base": 1, "pruned": 1, "float_tflite": 1, "quantized": 1, "reference": 1, "accuracy": 1, "latency": 1}
+
+# The tools whose versions can change a stage's result.
+_TOOLS = {
+    "base": ("tensorflow", "tf-keras"),
+    "pruned": ("tensorflow", "tf-keras", "tensorflow-model-optimization"),
+    "float_tflite": ("tensorflow", "tf-keras"),
+    "quantized": ("ai-edge-quantizer", "ai-edge-litert"),
+}
+
+
+@dataclass(frozen=True)
+class StageCall:
+    """One run of a stage, fully described.
+
+    Attributes:
+        stage: The stage's name.
+        params: What it does, as plain JSON values.
+        inputs: Digests of the objects that it reads, by name.
+        depends_on: What else its result depends on: digests of code and data, versions of tools, the device.
+        leases_device: Whether it must run with nothing beside it on its device.
+    """
+
+    stage: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    depends_on: Mapping[str, Any] = field(default_factory=dict)
+    leases_device: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything above."""
+        return digest_of_json(
+            [self.stage, _REVISIONS[self.stage], dict(self.params), dict(self.inputs), dict(self.depends_on)]
+        )
+
+
+class StageCalls:
+    """Makes the calls of one study's stages.
+
+    Args:
+        loaded: The task and its digests.
+        device: The device that measures.
+        evaluation_inputs: Digest of the evaluation inputs in the store (`.npy`).
+        evaluation_labels: Digest of the labels there; None without labels.
+        seed: The study's seed.
+        timing: How candidates are timed.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedTask,
+        device: DeviceFacts,
+        *,
+        evaluation_inputs: str,
+        evaluation_labels: str | None,
+        seed: int,
+        timing: Timing,
+    ) -> None:
+        self._loaded = loaded
+        self._device = device.identity() | {"runner": digest_of_path(Path(runner.__file__))}
+        self._evaluation_inputs = evaluation_inputs
+        self._evaluation_labels = evaluation_labels
+        self._seed = seed
+        self._timing = timing
+
+    def identity(self) -> dict[str, Any]:
+        """All that a cell's figures depend on beside its configuration and the base model."""
+        return {
+            "training": self._loaded.training_digest,
+            "representative": self._loaded.representative_digest,
+            "metric": self._loaded.metric_digest,
+            "evaluation": [self._evaluation_inputs, self._evaluation_labels],
+            "device": self._device,
+            "timing": self._timing.to_json(),
+            "tools": {stage: _tools(stage)["tools"] for stage in _TOOLS},
+        }
+
+    def base(self) -> StageCall:
+        """The trained model, in a format that later stages take."""
+        return StageCall(
+            "base", {"seed": self._seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest}
+        )
+
+    def pruned(self, base: StageRecord, sparsity: float) -> StageCall:
+        """The model pruned to a sparsity and fine-tuned."""
+        return StageCall(
+            "pruned",
+            {"sparsity": sparsity},
+            {"model": base.objects["model"]},
+            _tools("pruned") | {"training": self._loaded.training_digest},
+        )
+
+    def float_tflite(self, model: StageRecord, batch_size: int) -> StageCall:
+        """The float `.tflite` of a model at a batch size."""
+        return StageCall(
+            "float_tflite",
+            {"batch_size": batch_size, "format": model.facts["format"]},
+            {"model": model.objects["model"]},
+            _tools("float_tflite"),
+        )
+
+    def quantized(self, float_tflite: StageRecord, config: DeploymentConfig) -> StageCall:
+        """The `.tflite` that ships, with what was counted in it."""
+        calibration = self._loaded.representative_digest if config.quantization.is_static_range else None
+        return StageCall(
+            "quantized",
+            {"quantization": config.quantization.value},
+            {"tflite": float_tflite.objects["tflite"]},
+            _tools("quantized") | {"representative": calibration},
+        )
+
+    def reference(self, quantized: StageRecord, config: DeploymentConfig) -> StageCall:
+        """The float model's own answers, where there are no labels."""
+        return StageCall("reference", self._execution(config), self._on_evaluation_rows(quantized), self._device)
+
+    def accuracy(
+        self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord | None
+    ) -> StageCall:
+        """The score of a `.tflite` on the evaluation rows."""
+        labels = reference.objects["outputs"] if reference is not None else self._evaluation_labels
+        assert labels is not None, "a task without labels is scored against the reference"
+        return StageCall(
+            "accuracy",
+            self._execution(config),
+            self._on_evaluation_rows(quantized) | {"labels": labels},
+            self._device | {"metric": self._loaded.metric_digest},
+        )
+
+    def latency(self, quantized: StageRecord, config: DeploymentConfig) -> StageCall:
+        """The timing of a `.tflite` on the device, alone."""
+        return StageCall(
+            "latency",
+            self._execution(config) | {"num_threads": config.num_threads, "timing": self._timing.to_json()},
+            self._on_evaluation_rows(quantized),
+            self._device,
+            leases_device=True,
+        )
+
+    def _execution(self, config: DeploymentConfig) -> dict[str, Any]:
+        # Threads do not change answers; only the latency stage puts their number in.
+        return {"delegate": config.delegate.value, "num_threads": 1}
+
+    def _on_evaluation_rows(self, quantized: StageRecord) -> dict[str, str]:
+        return {"tflite": quantized.objects["tflite"], "rows": self._evaluation_inputs}
+
+
+def _tools(stage: str) -> dict[str, Any]:
+    return {"tools": {tool: version(tool) for tool in _TOOLS[stage]}}

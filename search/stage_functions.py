@@ -1,0 +1,230 @@
+"""What each stage does, in whichever process it runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litefront.objectives.accuracy import measure_accuracy
+from litefront.objectives.devices import DEVICE_KINDS, Device
+from litefront.objectives.latency import Timing
+from litefront.objectives.size import measure_size
+from litefront.search.stage_calls import StageCall
+from litefront.search.store import ArtifactStore, StageRecord
+from litefront.search.task import Task
+from litefront.search.task_loading import explain_user_error
+from litefront.spaces.base_model import (
+    BaseModel,
+    ModelFormat,
+    load_keras,
+    model_signature,
+    non_finite_weights,
+    read_model,
+    save_keras,
+)
+from litefront.spaces.batch_size import convert
+from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.errors import CandidateError, InputError, LitefrontError, StoreError
+from litefront.spaces.quantization import Quantization, quantize
+from litefront.spaces.sparsity import prunable_layers, prune
+from litefront.spaces.tensorflow_environment import seed_everything
+from litefront.spaces.tflite_graph import TfliteGraph
+
+__all__ = ["StageDone", "Workplace", "run_stage"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a process needs to run stages.
+
+    Attributes:
+        store: Where inputs come from and results go.
+        task: The user's task.
+        device: The device that measures.
+    """
+
+    store: ArtifactStore
+    task: Task
+    device: Device
+
+
+@dataclass(frozen=True)
+class StageDone:
+    """How one call of a stage ended: with a record, or with an error.
+
+    Attributes:
+        call: The call.
+        record: What it left; None if it failed.
+        error: Why it failed; None if it did not.
+        details: The traceback of an error that nobody foresaw, for the log.
+    """
+
+    call: StageCall
+    record: StageRecord | None = None
+    error: LitefrontError | None = None
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What a stage function leaves: files in its scratch folder, and facts."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_stage(call: StageCall, workplace: Workplace) -> StageDone:
+    """Runs one stage and keeps what it leaves; whatever goes wrong comes back as an error of ours."""
+    start = time.perf_counter()
+    try:
+        with workplace.store.scratch() as folder:
+            output = _FUNCTIONS[call.stage](call, workplace, folder)
+            objects = {name: workplace.store.add_object(path) for name, path in output.files.items()}
+        record = StageRecord(call.stage, call.key, objects, dict(output.facts), time.perf_counter() - start)
+        workplace.store.add(record)
+        return StageDone(call, record)
+    except LitefrontError as error:
+        return StageDone(call, error=error, details=traceback.format_exc())
+    except OSError as error:
+        reason = f"{call.stage}: {error.strerror or error}"
+        return StageDone(call, error=StoreError(reason), details=traceback.format_exc())
+    except Exception as error:
+        # The tools of a stage raise whatever their layers raise; it costs the cell that asked, with the reason.
+        reason = f"{call.stage}: {explain_user_error(error)}"
+        return StageDone(call, error=CandidateError(reason), details=traceback.format_exc())
+
+
+def _base(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    task = workplace.task
+    if callable(task.model):
+        seed_everything(call.params["seed"])
+        try:
+            built = task.model()
+        except Exception as error:
+            # The user's own code: whatever it raises is theirs to read.
+            raise InputError(f"The task's `model` must build the model, but it raised {explain_user_error(error)}") from error
+        model = save_keras(built, folder)
+    else:
+        model = read_model(Path(task.model), folder, task.custom_objects)
+    model = BaseModel(model.path, model.format, task.custom_objects)
+    if bad := non_finite_weights(model):
+        raise InputError(f"The model's weights must be finite, but {bad} of them are NaN or infinite.")
+    inputs = model_signature(model)
+    _check_rows_fit(task, inputs)
+    batch = inputs[0].shape[0]
+    refusal = model.pruning_refusal()
+    if refusal is None and not prunable_layers(load_keras(model)):
+        refusal = "sparsity other than 0 needs a layer whose weights can be pruned, and the model has none"
+    facts = {
+        "format": model.format.value,
+        "inputs": [asdict(spec) for spec in inputs],
+        "pruning_refusal": refusal,
+        # A `.tflite` cannot be converted again: it keeps the batch that it has.
+        "fixed_batch_size": max(1, batch) if model.format is ModelFormat.TFLITE else None,
+    }
+    return _Output({"model": model.path}, facts)
+
+
+def _check_rows_fit(task: Task, inputs: Any) -> None:
+    if len(inputs) != 1:
+        raise InputError(f"A model must have one input, but this one has {len(inputs)}.")
+    expected, given = inputs[0].shape[1:], task.evaluation.inputs.shape[1:]
+    fits = len(expected) == len(given) and all(e in (-1, g) for e, g in zip(expected, given, strict=True))
+    if not fits:
+        raise InputError(f"A row of the data must have the shape that the model takes, {expected}, but got {given}.")
+
+
+def _pruned(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    task, training = workplace.task, workplace.task.training
+    assert training is not None and training.labels is not None, "the space refuses pruning without training data"
+    pruned = prune(
+        load_keras(_model(call, workplace, ModelFormat.KERAS)),
+        call.params["sparsity"],
+        inputs=training.inputs,
+        labels=training.labels,
+        loss=task.loss,
+        fine_tuning=task.fine_tuning,
+    )
+    kept = save_keras(pruned, folder)
+    return _Output({"model": kept.path}, {"format": kept.format.value})
+
+
+def _float_tflite(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    model = _model(call, workplace, ModelFormat(call.params["format"]))
+    return _kept_tflite(folder, convert(model, call.params["batch_size"]), {})
+
+
+def _quantized(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    quantization = Quantization(call.params["quantization"])
+    float_tflite = workplace.store.path(call.inputs["tflite"]).read_bytes()
+    content = quantize(float_tflite, quantization, representative_dataset=workplace.task.calibration_rows())
+    counted = TfliteGraph(content).facts(quantization)
+    if counted.quantized_share == 0:
+        raise CandidateError(f"{quantization} changed nothing: no weight of the model could be quantized")
+    sizes = {name: figure.to_json() for name, figure in measure_size(content).items()}
+    return _kept_tflite(folder, content, {"counted": asdict(counted), "figures": sizes})
+
+
+def _reference(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    outputs, _ = _infer(call, workplace, folder)
+    return _Output({"outputs": outputs})
+
+
+def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    outputs, reply = _infer(call, workplace, folder)
+    labels = np.load(workplace.store.path(call.inputs["labels"]))
+    figure = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by)
+    delegation = {name: reply[name] for name in ("delegated_nodes", "nodes")}
+    return _Output(facts={"figures": {"accuracy": figure.to_json()}, "counted": delegation})
+
+
+def _latency(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    model, rows = (workplace.store.path(call.inputs[name]) for name in ("tflite", "rows"))
+    reply = workplace.device.benchmark(model, rows, _execution(call), Timing(**call.params["timing"]))
+    return _Output(facts=dict(reply))
+
+
+_FUNCTIONS: dict[str, Callable[[StageCall, Workplace, Path], _Output]] = {
+    "base": _base,
+    "pruned": _pruned,
+    "float_tflite": _float_tflite,
+    "quantized": _quantized,
+    "reference": _reference,
+    "accuracy": _accuracy,
+    "latency": _latency,
+}
+
+
+def _infer(call: StageCall, workplace: Workplace, folder: Path) -> tuple[Path, Mapping[str, Any]]:
+    model, rows = (workplace.store.path(call.inputs[name]) for name in ("tflite", "rows"))
+    outputs = folder / "outputs.npy"
+    return outputs, workplace.device.infer(model, rows, outputs, _execution(call))
+
+
+def _execution(call: StageCall) -> DeploymentConfig:
+    return DeploymentConfig.from_params(DeploymentConfig().params() | dict(call.params))
+
+
+def _model(call: StageCall, workplace: Workplace, model_format: ModelFormat) -> BaseModel:
+    path = workplace.store.path(call.inputs["model"])
+    return BaseModel(path, model_format, workplace.task.custom_objects)
+
+
+def _kept_tflite(folder: Path, content: bytes, facts: Mapping[str, Any]) -> _Output:
+    path = folder / "model.tflite"
+    path.write_bytes(content)
+    return _Output({"tflite": path}, facts)
+
+
+def device_of_kind(kind: str) -> Device:
+    """Makes the device that a study's device entry names."""
+    return DEVICE_KINDS[kind]()

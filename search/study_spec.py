@@ -1,0 +1,234 @@
+"""What a study file says, checked as a whole: unknown keys and values are errors, and all are reported at once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Tag,
+    model_validator,
+)
+
+from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Objective
+from litefront.objectives.devices import DEVICE_KINDS
+from litefront.spaces.search_space import DIMENSIONS, SearchSpace
+
+__all__ = [
+    "BALANCED",
+    "Budget",
+    "DeviceSpec",
+    "FilesTask",
+    "Gates",
+    "Load",
+    "SamplerName",
+    "SpaceSpec",
+    "StudySpec",
+    "TierSpec",
+]
+
+BALANCED = "balanced"
+"""The preference that weighs all objectives of the study alike."""
+
+
+class SamplerName(StrEnum):
+    """How the next configuration is chosen."""
+
+    TPE = "tpe"
+    NSGA2 = "nsga2"
+    NSGA3 = "nsga3"
+    RANDOM = "random"
+    EXHAUSTIVE = "exhaustive"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _one_of(names: Any, what: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"{what} must be one of {', '.join(names)}, but got {name!r}.")
+        return name
+
+    return AfterValidator(check)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"Each entry must stand once, but got {', '.join(repeated)} more than once.")
+    return values
+
+
+def _choices(name: str) -> Any:
+    dimension = DIMENSIONS[name]
+    # `PlainValidator` leaves the whole check to the dimension, whose message names the rule.
+    choice = Annotated[Any, PlainValidator(dimension.parse), PlainSerializer(lambda value: value)]
+    return Annotated[
+        tuple[choice, ...], Field(default=(dimension.default,), min_length=1), AfterValidator(_distinct)
+    ]
+
+
+class SpaceSpec(_Strict):
+    """The choices of each dimension; one that is left out keeps the baseline's."""
+
+    sparsity: _choices("sparsity")  # type: ignore[valid-type]
+    quantization: _choices("quantization")  # type: ignore[valid-type]
+    delegate: _choices("delegate")  # type: ignore[valid-type]
+    num_threads: _choices("num_threads")  # type: ignore[valid-type]
+    batch_size: _choices("batch_size")  # type: ignore[valid-type]
+
+    def search_space(self) -> SearchSpace:
+        """The space that these choices span."""
+        return SearchSpace({name: getattr(self, name) for name in DIMENSIONS})
+
+
+class FilesTask(_Strict):
+    """A task given by files instead of code.
+
+    Attributes:
+        model: A `.keras`, `.h5` or `.tflite` file or a SavedModel folder, relative to the study file.
+        data: A `.npz` with `evaluation_inputs`, and as the study needs them `evaluation_labels`,
+            `training_inputs`, `training_labels` and `representative_inputs`.
+        metric: A metric's name or import path; by default `top1`, or `argmax_agreement` without labels.
+        loss: A Keras loss by name, for fine-tuning.
+        epochs: Of fine-tuning after pruning.
+        batch_size: Rows a fine-tuning step.
+        learning_rate: Of fine-tuning, at its start.
+    """
+
+    model: str
+    data: str
+    metric: str | None = None
+    loss: str = "sparse_categorical_crossentropy"
+    epochs: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+
+
+class Load(_Strict):
+    """The load that power is estimated for."""
+
+    samples_per_s: float = Field(gt=0)
+
+
+class Gates(_Strict):
+    """What a candidate must hold before it is measured on a device.
+
+    Attributes:
+        max_accuracy_drop: Largest loss against the baseline, in the metric's own unit; None for no gate.
+    """
+
+    max_accuracy_drop: float | None = Field(default=None, ge=0)
+
+
+class Budget(_Strict):
+    """When the search ends.
+
+    Attributes:
+        cells: Cells that are built; None for all of the space.
+        hours: Wall-clock time of one `run`; None for no limit.
+    """
+
+    cells: int | None = Field(default=None, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+
+
+class DeviceSpec(_Strict):
+    """A device that measures."""
+
+    kind: Annotated[str, _one_of(DEVICE_KINDS, "`kind`")]
+
+
+class TierSpec(_Strict):
+    """A class of devices that a release ships to, and how its cell is picked.
+
+    Attributes:
+        device: The device that stands for it.
+        where: Choices that the tier allows, by dimension.
+        limits: Figures that must hold: at most for what is better low, at least for what is better high.
+        samples_per_s: The tier's own load; None for the study's.
+        prefer: The objective that decides, or `balanced` for all of them alike.
+        within: Cells this close to the best in the preferred figure count as equally good; the others decide then.
+    """
+
+    device: str
+    where: dict[Annotated[str, _one_of(DIMENSIONS, "A dimension")], tuple[Any, ...]] = Field(default_factory=dict)
+    limits: dict[Annotated[str, _one_of(FIGURES, "A limit")], float] = Field(default_factory=dict)
+    samples_per_s: float | None = Field(default=None, gt=0)
+    prefer: Annotated[str, _one_of((*OBJECTIVES, BALANCED), "`prefer`")] = BALANCED
+    within: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _parse_where(self) -> TierSpec:
+        parsed: dict[str, tuple[Any, ...]] = {}
+        problems = []
+        for name, values in self.where.items():
+            try:
+                parsed[name] = tuple(DIMENSIONS[name].parse(value) for value in values)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError(" ".join(problems))
+        object.__setattr__(self, "where", parsed)
+        return self
+
+
+class StudySpec(_Strict):
+    """A whole study; the attributes are the keys of a study file."""
+
+    # The tags keep the mistakes of one form from being reported as mistakes of the other as well.
+    task: Annotated[
+        Annotated[str, Tag("file.py:object")] | Annotated[FilesTask, Tag("files")],
+        Discriminator(lambda task: "file.py:object" if isinstance(task, str) else "files"),
+    ]
+    study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    space: SpaceSpec
+    objectives: Annotated[
+        tuple[Annotated[str, _one_of(OBJECTIVES, "An objective")], ...],
+        Field(default=("accuracy", "size", "latency"), min_length=1),
+        AfterValidator(_distinct),
+    ]
+    load: Load | None = None
+    gates: Gates = Gates()
+    budget: Budget = Budget()
+    sampler: SamplerName = SamplerName.TPE
+    seed: int = Field(default=0, ge=0)
+    devices: dict[str, DeviceSpec] = Field(
+        default_factory=lambda: {"host": DeviceSpec(kind="host")}, min_length=1, max_length=1
+    )
+    tiers: dict[str, TierSpec] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> StudySpec:
+        problems = [
+            f"tiers.{name}.device must be one of {', '.join(self.devices)}, but got {tier.device!r}."
+            for name, tier in self.tiers.items()
+            if tier.device not in self.devices
+        ]
+        if "power" in self.objectives and self.load is None:
+            problems.append("The objective power needs `load: {samples_per_s: ...}`, but there is no load.")
+        for name, tier in self.tiers.items():
+            needs_load = tier.prefer == "power" or "power_mw" in tier.limits
+            if needs_load and tier.samples_per_s is None and self.load is None:
+                problems.append(f"tiers.{name} decides by power, so it needs `samples_per_s`, but there is no load.")
+        if problems:
+            raise ValueError(" ".join(problems))
+        return self
+
+    @property
+    def device_name(self) -> str:
+        """The device that measures."""
+        return next(iter(self.devices))
+
+    def chosen_objectives(self) -> tuple[Objective, ...]:
+        """The objectives, in the study's order."""
+        return tuple(OBJECTIVES[name] for name in self.objectives)

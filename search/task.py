@@ -1,0 +1,145 @@
+"""What a user hands in to be searched: a model, its data, and how it is scored and trained further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
+from litefront.spaces.dimension import Capabilities
+from litefront.spaces.sparsity import FineTuning
+
+__all__ = ["Dataset", "Task"]
+
+_REPRESENTATIVE_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows of data.
+
+    Attributes:
+        inputs: What the model takes, shape `(rows, ...)`.
+        labels: What it should answer, shape `(rows, ...)`; None if that is not known.
+    """
+
+    inputs: NDArray[Any]
+    labels: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model to search, and everything that the search needs to know about it.
+
+    Attributes:
+        model: Gives the trained tf_keras model (called once, in a worker process, with seeds set), or the path of a
+            `.keras`, `.h5`, SavedModel or float `.tflite` model.
+        evaluation: Rows that accuracy is measured on; never trained or calibrated on. Without labels, agreement with
+            the float model is the accuracy.
+        training: Rows that a pruned model is fine-tuned on; None if the model cannot be trained further.
+        representative: Rows that activations are calibrated on, shape `(rows, ...)`; by default 200 of the training
+            rows, evenly spaced.
+        loss: A Keras loss, by name or as a function.
+        metric: A metric's name, its import path, or a function of outputs and labels; higher is better. By default
+            `top1`, or `argmax_agreement` without labels.
+        fine_tuning: How a pruned model is trained further.
+        custom_objects: Your own Keras layers and functions, by name.
+        model_files: Further files that `model` reads; when one of them changes, the model is built again.
+    """
+
+    model: Callable[[], Any] | str | Path
+    evaluation: Dataset
+    training: Dataset | None = None
+    representative: NDArray[Any] | None = None
+    loss: str | Callable[..., Any] = "sparse_categorical_crossentropy"
+    metric: str | Metric | None = None
+    fine_tuning: FineTuning = FineTuning()
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    model_files: tuple[str | Path, ...] = ()
+
+    @property
+    def scored_by(self) -> str | Metric:
+        """The metric, chosen by default if none was given."""
+        if self.metric is not None:
+            return self.metric
+        return "argmax_agreement" if self.evaluation.labels is None else "top1"
+
+    @property
+    def is_fidelity(self) -> bool:
+        """Whether accuracy is agreement with the float model rather than with labels."""
+        return self.scored_by in FIDELITY_METRICS
+
+    def calibration_rows(self) -> NDArray[Any] | None:
+        """The rows that activations are calibrated on, shape `(rows, ...)`; None if there are none."""
+        if self.representative is not None:
+            return self.representative
+        if self.training is None:
+            return None
+        rows = len(self.training.inputs)
+        picked = np.linspace(0, rows - 1, min(rows, _REPRESENTATIVE_ROWS)).astype(int)
+        return np.asarray(self.training.inputs[picked])
+
+    def capabilities(self, *, cores: int, pruning_refusal: str | None, fixed_batch_size: int | None) -> Capabilities:
+        """What this task and a device allow.
+
+        Args:
+            cores: The device's cores.
+            pruning_refusal: Why the model itself cannot be pruned, or None.
+            fixed_batch_size: The only batch of the model's file, or None.
+        """
+        if pruning_refusal is None and (self.training is None or self.training.labels is None):
+            pruning_refusal = "sparsity other than 0 needs labelled training data to fine-tune on"
+        calibration_refusal = None
+        if self.calibration_rows() is None:
+            calibration_refusal = "a static range needs a representative data set (or training data) to calibrate on"
+        return Capabilities(cores, pruning_refusal, calibration_refusal, fixed_batch_size)
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the data, a sentence each: the rule, then what came."""
+        yield from _dataset_problems("evaluation", self.evaluation)
+        if self.training is not None:
+            yield from _dataset_problems("training", self.training)
+        if self.representative is not None:
+            yield from _dataset_problems("representative", Dataset(self.representative))
+        row = np.shape(self.evaluation.inputs)[1:]
+        for name, rows in (
+            ("training", self.training.inputs if self.training else None),
+            ("representative", self.representative),
+        ):
+            if rows is not None and np.shape(rows)[1:] != row:
+                yield (
+                    f"A row of the {name} inputs must have the shape of an evaluation row {row}, "
+                    f"but got {np.shape(rows)[1:]}."
+                )
+        try:
+            find_metric(self.scored_by)
+        except ValueError as error:
+            yield str(error)
+        if self.evaluation.labels is None and not self.is_fidelity:
+            yield f"The metric {self.scored_by} needs `evaluation` labels, but there are none."
+
+
+def _dataset_problems(name: str, data: Dataset) -> Iterator[str]:
+    arrays = {f"{name} inputs": data.inputs}
+    if data.labels is not None:
+        arrays[f"{name} labels"] = data.labels
+    for what, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            yield f"The {what} must be a numpy array, but got {type(array).__name__}."
+        elif array.ndim == 0 or len(array) == 0:
+            yield f"The {what} must have at least one row, but they are empty (shape {array.shape})."
+        elif array.dtype.kind not in "fiub":
+            yield f"The {what} must be numbers, but got the type {array.dtype}."
+        elif array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            yield f"The {what} must be finite, but {bad} of {array.size} values are NaN or infinite."
+    if data.labels is not None and len(data.inputs) != len(data.labels):
+        yield (
+            f"The {name} data must have as many labels as inputs, "
+            f"but got {len(data.labels)} labels for {len(data.inputs)} inputs."
+        )

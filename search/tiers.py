@@ -1,0 +1,192 @@
+"""Picks one cell per device tier, and says why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Direction, Objective
+from litefront.objectives.devices import DEVICE_KINDS
+from litefront.objectives.power import PowerInputs, utilisation
+from litefront.search.cell_record import CellRecord
+from litefront.search.study_results import StudyResults
+from litefront.search.study_spec import BALANCED, StudySpec, TierSpec
+from litefront.spaces.errors import InputError
+
+__all__ = ["Pick", "compare", "pick", "pick_all", "power_inputs"]
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A tier's choice.
+
+    Attributes:
+        tier: The tier's name.
+        chosen: The cell, with power for the tier's own load; None if no cell holds the tier's limits.
+        runner_up: The next best cell; None if there is none.
+        reason: Why the choice is what it is, in a sentence or two.
+        trade: What the runner-up would give instead.
+        eligible: Number of cells that hold everything that the tier asks.
+    """
+
+    tier: str
+    chosen: CellRecord | None
+    runner_up: CellRecord | None
+    reason: str
+    trade: str
+    eligible: int
+
+
+def pick_all(results: StudyResults) -> list[Pick]:
+    """A pick for every tier of the study, in its order."""
+    return [pick(results, name) for name in results.spec.tiers]
+
+
+def pick(results: StudyResults, tier_name: str) -> Pick:
+    """Picks a tier's cell among all measured ones.
+
+    A cell is eligible if it is one of the tier's choices, sustains the tier's load and holds its limits. Of these, the
+    best in the preferred figure wins; cells within the tier's tolerance of it count as equally good, and the lowest
+    product of the other objectives' ratios to the baseline decides among them. `balanced` takes that product over all
+    objectives, accuracy by its error.
+
+    Raises:
+        InputError: If the study has no such tier.
+    """
+    tier = results.spec.tiers.get(tier_name)
+    if tier is None:
+        raise InputError(f"A tier must be one of {', '.join(results.spec.tiers) or '(none)'}, but got {tier_name!r}.")
+    cells, misses = _eligible(results, tier)
+    if not cells:
+        return Pick(tier_name, None, None, _why_none(results, misses), "", 0)
+    ranked = _ranked(cells, tier, results)
+    chosen, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
+    return Pick(
+        tier=tier_name,
+        chosen=chosen,
+        runner_up=runner_up,
+        reason=_why(chosen, cells, tier),
+        trade=compare(runner_up, chosen, results.spec) if runner_up else "no other cell is eligible",
+        eligible=len(cells),
+    )
+
+
+def compare(other: CellRecord, one: CellRecord, spec: StudySpec) -> str:
+    """What `other` gives where `one` was chosen, objective by objective."""
+    parts = []
+    for objective in spec.chosen_objectives():
+        theirs, ours = other.value(objective.figure), one.value(objective.figure)
+        if objective.figure == "accuracy":
+            parts.append(f"{theirs - ours:+.4f} accuracy")
+        elif ours > 0:
+            parts.append(f"{theirs / ours:.2f}x {objective.name}")
+    return ", ".join(parts)
+
+
+def _eligible(results: StudyResults, tier: TierSpec) -> tuple[list[CellRecord], dict[str, int]]:
+    """The cells that hold what the tier asks, and for each rule how many it rules out."""
+    cells: list[CellRecord] = []
+    misses: dict[str, int] = {}
+    for record in results.measured:
+        for_tier, miss = _for_tier(record, tier, results.spec)
+        if miss is None:
+            cells.append(for_tier)
+        else:
+            misses[miss] = misses.get(miss, 0) + 1
+    return cells, misses
+
+
+def _for_tier(record: CellRecord, tier: TierSpec, spec: StudySpec) -> tuple[CellRecord, str | None]:
+    """The record with power for the tier's load, and the first rule that it breaks."""
+    for name, choices in tier.where.items():
+        if getattr(record.config, name) not in choices:
+            return record, f"where {name} is one of {', '.join(map(str, choices))}"
+    if tier.samples_per_s is not None:
+        inputs = power_inputs(record)
+        if utilisation(inputs, tier.samples_per_s) > 1:
+            return record, f"a load of {tier.samples_per_s:g} samples/s"
+        power_model = DEVICE_KINDS[spec.devices[record.device].kind]().power_model
+        power = power_model.power(inputs, tier.samples_per_s)
+        record = replace(record, figures={**record.figures, "power_mw": power})
+    for figure, limit in tier.limits.items():
+        if not _holds(record, FIGURES[figure], limit):
+            return record, _limit_text(FIGURES[figure], limit)
+    return record, None
+
+
+def power_inputs(record: CellRecord) -> PowerInputs:
+    """What a record says that the power model takes."""
+    return PowerInputs(
+        quantization=record.config.quantization,
+        batch_size=record.config.batch_size,
+        latency_ms=record.value("latency_ms"),
+        busy_cores=record.facts["busy_cores"],
+        model_bytes=int(record.value("size_bytes")),
+        last_level_cache_bytes=record.facts["last_level_cache_bytes"],
+    )
+
+
+def _holds(record: CellRecord, objective: Objective, limit: float) -> bool:
+    if objective.figure not in record.figures:
+        return False
+    return objective.loss(record.value(objective.figure)) <= objective.loss(limit)
+
+
+def _limit_text(objective: Objective, limit: float) -> str:
+    sign = "<=" if objective.direction is Direction.MINIMIZE else ">="
+    return f"{objective.figure} {sign} {limit:g}"
+
+
+def _ranked(cells: Sequence[CellRecord], tier: TierSpec, results: StudyResults) -> list[CellRecord]:
+    product = _ratio_product(results, exclude=tier.prefer)
+    if tier.prefer == BALANCED:
+        return sorted(cells, key=product)
+    preferred = OBJECTIVES[tier.prefer]
+    best = min(preferred.loss(record.value(preferred.figure)) for record in cells)
+
+    def order(record: CellRecord) -> tuple[float, float]:
+        # Within the tolerance all count as the best; beyond it the figure itself decides.
+        loss = preferred.loss(record.value(preferred.figure))
+        return (best if loss <= best + tier.within else loss, product(record))
+
+    return sorted(cells, key=order)
+
+
+def _ratio_product(results: StudyResults, *, exclude: str) -> Callable[[CellRecord], float]:
+    """Sum of the logarithms of the objectives' ratios to the baseline, lower is better."""
+    baseline = results.baseline
+    objectives = [objective for objective in results.spec.chosen_objectives() if objective.name != exclude]
+
+    def total(record: CellRecord) -> float:
+        logs = 0.0
+        for objective in objectives:
+            value = record.value(objective.figure)
+            reference = baseline.value(objective.figure) if baseline else 1.0
+            if objective.figure == "accuracy":
+                value, reference = 1.0 - value, 1.0 - reference
+            ratio = max(value, 1e-9) / max(reference, 1e-9)
+            smaller_is_better = objective.direction is Direction.MINIMIZE or objective.figure == "accuracy"
+            logs += math.log(ratio) if smaller_is_better else -math.log(ratio)
+        return logs
+
+    return total
+
+
+def _why(chosen: CellRecord, cells: Sequence[CellRecord], tier: TierSpec) -> str:
+    rules = [_limit_text(FIGURES[figure], limit) for figure, limit in tier.limits.items()]
+    held = f" that hold {', '.join(rules)}" if rules else ""
+    if tier.prefer == BALANCED:
+        return f"best balance of all objectives among {len(cells)} cells{held}"
+    preferred = OBJECTIVES[tier.prefer]
+    superlative = "lowest" if preferred.direction is Direction.MINIMIZE else "highest"
+    figure = chosen.figures[preferred.figure]
+    within = f", or within {tier.within:g} of it and better in the rest," if tier.within else ""
+    return f"{superlative} {tier.prefer} ({figure.value:.4g} {figure.unit}){within} among {len(cells)} cells{held}"
+
+
+def _why_none(results: StudyResults, misses: dict[str, int]) -> str:
+    if not results.measured:
+        return "no cell is measured yet"
+    ruled_out = ", ".join(f"{rule} rules out {count}" for rule, count in misses.items())
+    return f"none of {len(results.measured)} measured cells holds what the tier asks: {ruled_out}"

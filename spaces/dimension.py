@@ -1,0 +1,54 @@
+"""What every dimension of the space has in common, and what decides which of its choices can work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Capabilities", "Dimension", "checked_whole_number"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the model at hand and the device allow; read by each dimension's validity rule.
+
+    Attributes:
+        cores: Processor cores of the device that measures.
+        pruning_refusal: Why the model's weights cannot be pruned; None if they can.
+        calibration_refusal: Why activations cannot be calibrated; None if they can.
+        fixed_batch_size: The only batch that the model's file can be converted for; None if any can.
+    """
+
+    cores: int
+    pruning_refusal: str | None = None
+    calibration_refusal: str | None = None
+    fixed_batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One parameter of a configuration.
+
+    Attributes:
+        name: The parameter's name, as in `DeploymentConfig` and in a study file.
+        default: The choice that the baseline makes.
+        parse: Turns one entry of a study file into a choice; raises ValueError with the rule if it cannot.
+        refusal: Why a choice cannot work with these capabilities, or None: asked before anything is spent.
+    """
+
+    name: str
+    default: Any
+    parse: Callable[[object], Any]
+    refusal: Callable[[Any, Capabilities], str | None]
+
+
+def checked_whole_number(value: object, *, name: str, low: int) -> int:
+    """Reads a whole number of at least `low`.
+
+    Raises:
+        ValueError: If it is not one.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"`{name}` must be a whole number of at least {low}, but got {value!r}.")
+    return value

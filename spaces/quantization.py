@@ -1,0 +1,165 @@
+"""Quantization: how weights and activations are stored and computed, and how a float `.tflite` gets there.
+
+One float conversion serves every mode: `ai-edge-quantizer` works on the `.tflite` itself, in tens of milliseconds
+where a conversion takes seconds. The quantizer leaves in float what it cannot quantize and does not say so, hence
+`tflite_graph.quantized_share` is asked of every file that it writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from litefront.spaces.dimension import Capabilities, Dimension
+from litefront.spaces.errors import CandidateError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["QUANTIZATION", "Quantization", "quantize"]
+
+
+class Quantization(StrEnum):
+    """How weights and activations are stored and computed; the values are the names in study files and bundles."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC_INT8 = "dynamic_int8"
+    INT8 = "int8"
+    INT16X8 = "int16x8"
+    WEIGHT_ONLY_INT8 = "weight_only_int8"
+    DYNAMIC_INT4 = "dynamic_int4"
+
+    @property
+    def is_static_range(self) -> bool:
+        """Whether activations are calibrated on the representative data set."""
+        return self in (Quantization.INT8, Quantization.INT16X8)
+
+    @property
+    def weight_type(self) -> str:
+        """The `.tflite` tensor type that weights should have; what the achieved share is counted against."""
+        return _WEIGHT_TYPES[self]
+
+    @property
+    def activation_type(self) -> str:
+        """The `.tflite` tensor type that activations should have."""
+        return {Quantization.INT8: "INT8", Quantization.INT16X8: "INT16"}.get(self, "FLOAT32")
+
+
+_WEIGHT_TYPES = {
+    Quantization.FLOAT32: "FLOAT32",
+    Quantization.FLOAT16: "FLOAT16",
+    Quantization.DYNAMIC_INT8: "INT8",
+    Quantization.INT8: "INT8",
+    Quantization.INT16X8: "INT8",
+    Quantization.WEIGHT_ONLY_INT8: "INT8",
+    Quantization.DYNAMIC_INT4: "INT4",
+}
+
+
+def quantize(
+    float_tflite: bytes, quantization: Quantization, *, representative_dataset: np.ndarray | None = None
+) -> bytes:
+    """Quantizes a float `.tflite`; inputs and outputs stay float32, so that every cell is a drop-in for the others.
+
+    Args:
+        float_tflite: The float model, with a static batch.
+        quantization: What to make of it; float32 gives the model back unchanged.
+        representative_dataset: Rows of the model's input, shape `(rows, ...)`; needed for the static-range modes.
+
+    Returns:
+        The quantized model.
+
+    Raises:
+        CandidateError: If the quantizer refuses the model.
+    """
+    if quantization is Quantization.FLOAT32:
+        return float_tflite
+    from ai_edge_quantizer import quantizer
+
+    with _silence():
+        try:
+            work = quantizer.Quantizer(float_tflite, _recipe(quantization))
+            calibration = None
+            if work.need_calibration:
+                assert representative_dataset is not None, "the space refuses static range without a data set"
+                samples = _calibration_samples(float_tflite, representative_dataset)
+                calibration = work.calibrate(samples, num_threads=1)
+            return bytes(work.quantize(calibration, enable_progress_report=False).quantized_model)
+        except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+            raise CandidateError(f"the quantizer refused {quantization}: {error}") from error
+
+
+def _recipe(quantization: Quantization) -> list[dict[str, Any]]:
+    """The `ai-edge-quantizer` recipe of a mode; later rules win."""
+    from ai_edge_quantizer import recipe
+
+    if quantization is Quantization.FLOAT16:
+        config = {
+            "weight_tensor_config": {"num_bits": 16, "dtype": "FLOAT"},
+            "compute_precision": "FLOAT",
+            "explicit_dequantize": True,
+        }
+        return [{"regex": ".*", "operation": "*", "algorithm_key": "float_casting", "op_config": config}]
+    recipes = {
+        Quantization.DYNAMIC_INT8: recipe.dynamic_wi8_afp32,
+        Quantization.INT8: recipe.static_wi8_ai8,
+        Quantization.INT16X8: recipe.static_wi8_ai16,
+        Quantization.WEIGHT_ONLY_INT8: recipe.weight_only_wi8_afp32,
+        Quantization.DYNAMIC_INT4: recipe.dynamic_wi4_afp32,
+    }
+    rules: list[dict[str, Any]] = list(recipes[quantization]())
+    if quantization.is_static_range:
+        rules += [
+            {"regex": ".*", "operation": edge, "algorithm_key": "no_quantize", "op_config": {}}
+            for edge in ("INPUT", "OUTPUT")
+        ]
+    return rules
+
+
+def _calibration_samples(
+    float_tflite: bytes, representative_dataset: np.ndarray
+) -> dict[str | None, list[dict[str, np.ndarray]]]:
+    """The representative rows as calls of the model's signature, each of the model's static batch.
+
+    A last group that is too short is filled up with the first rows, so that every row is seen.
+    """
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=float_tflite)
+    batch = int(interpreter.get_input_details()[0]["shape"][0])
+    signatures = interpreter.get_signature_list()
+    if not signatures:
+        raise CandidateError("the `.tflite` has no signature, which calibration needs")
+    name, signature = next(iter(signatures.items()))
+    groups = -(-len(representative_dataset) // batch)
+    rows = np.resize(representative_dataset, (groups * batch, *representative_dataset.shape[1:]))
+    return {name: [{signature["inputs"][0]: group} for group in np.split(rows, groups)]}
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps the quantizer's progress bars off the terminal, where they would tear ours."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def _parse(value: object) -> Quantization:
+    try:
+        return Quantization(value)  # type: ignore[arg-type]  # the enum itself refuses what is no name
+    except ValueError:
+        raise ValueError(f"`quantization` must be one of {', '.join(Quantization)}, but got {value!r}.") from None
+
+
+def _refusal(quantization: Quantization, capabilities: Capabilities) -> str | None:
+    if quantization.is_static_range and capabilities.calibration_refusal is not None:
+        return f"{quantization}: {capabilities.calibration_refusal}"
+    return None
+
+
+QUANTIZATION = Dimension("quantization", default=Quantization.FLOAT32, parse=_parse, refusal=_refusal)

@@ -1,0 +1,1 @@
+"""Ready-made studies: a `study.yaml` and a `task.py` each."""

@@ -1,0 +1,80 @@
+"""Rounds, summed up by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from litefront.objectives.latency import Timing, busy_cores, measure_latency, noisy_reason
+
+
+def a_round(median_ms: float, *, disturbed: bool = False, calls: int = 10, **other: float) -> dict[str, Any]:
+    entry = {"median_ms": median_ms, "p90_ms": median_ms * 2, "calls": calls, "wall_s": 0.1, "cpu_s": 0.1}
+    return entry | {"disturbed": disturbed} | other
+
+
+def test_latency_is_the_median_of_the_rounds_medians() -> None:
+    figures = measure_latency([a_round(4), a_round(2), a_round(3)], batch_size=6)
+    assert figures["latency_ms"].value == 3
+    assert figures["latency_p90_ms"].value == 6
+    # A resample of three rounds has each of them as its median in at least 7 of 27 cases, so 95 % reach both ends.
+    assert figures["latency_ms"].interval == (2, 4)
+    assert figures["latency_p90_ms"].interval == (4, 8)
+    assert figures["latency_ms"].source == "p50 of a call over 3 rounds, 30 calls"
+
+
+def test_throughput_is_batch_by_latency_and_turns_the_interval() -> None:
+    figure = measure_latency([a_round(4), a_round(2), a_round(3)], batch_size=6)["throughput_per_s"]
+    assert figure.value == pytest.approx(6 / 0.003)
+    assert figure.interval == pytest.approx((6 / 0.004, 6 / 0.002))
+    assert figure.unit == "1/s"
+
+
+def test_equal_rounds_have_no_width() -> None:
+    figures = measure_latency([a_round(2)] * 5, batch_size=1)
+    assert figures["latency_ms"].interval == (2, 2)
+    assert noisy_reason([a_round(2)] * 5) is None
+
+
+def test_disturbed_rounds_are_left_out_and_said() -> None:
+    rounds = [a_round(2), a_round(90, disturbed=True), a_round(2), a_round(2), a_round(80, disturbed=True)]
+    figure = measure_latency(rounds, batch_size=1)["latency_ms"]
+    assert (figure.value, figure.interval) == (2, (2, 2))
+    assert figure.source == "p50 of a call over 3 rounds, 30 calls, 2 disturbed left out"
+    assert noisy_reason(rounds) is None
+
+
+def test_disturbed_rounds_count_where_fewer_than_three_are_calm() -> None:
+    rounds = [a_round(2), a_round(8, disturbed=True), a_round(2), a_round(8, disturbed=True), a_round(8, disturbed=True)]
+    figure = measure_latency(rounds, batch_size=1)["latency_ms"]
+    assert figure.value == 8
+    assert "left out" not in figure.source
+    assert noisy_reason(rounds) == "other work ran beside the measurement"
+
+
+def test_a_wide_interval_is_noisy() -> None:
+    assert noisy_reason([a_round(9), a_round(10), a_round(11)]) == "interval of +-10%"
+    assert noisy_reason([a_round(9.6), a_round(10), a_round(10.4)]) is None
+
+
+def test_one_round_is_enough() -> None:
+    assert measure_latency([a_round(5)], batch_size=1)["latency_ms"].value == 5
+
+
+def test_busy_cores_weighs_rounds_by_their_length() -> None:
+    rounds = [a_round(1, wall_s=1.0, cpu_s=2.0), a_round(1, wall_s=3.0, cpu_s=3.0), a_round(1, wall_s=1.0, cpu_s=1.0)]
+    assert busy_cores(rounds) == pytest.approx(6 / 5)
+
+
+def test_busy_cores_leaves_disturbed_rounds_out() -> None:
+    rounds = [a_round(1)] * 3 + [a_round(1, disturbed=True, cpu_s=9.0)]
+    assert busy_cores(rounds) == pytest.approx(1.0)
+
+
+def test_timing_goes_through_json_whole() -> None:
+    timing = Timing(min_rounds=3, cold_starts=1)
+    assert Timing(**json.loads(json.dumps(timing.to_json()))) == timing  # type: ignore[arg-type]
+    assert set(timing.to_json()) == {field.name for field in dataclasses.fields(Timing)}

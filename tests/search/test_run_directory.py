@@ -1,0 +1,201 @@
+"""The run directory under the accidents that a long run meets: kills, second runs, disks that do not take it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from litefront.search.run_directory import (
+    RunDirectory,
+    append_json_line,
+    explain_os_error,
+    read_json_lines,
+    write_atomically,
+)
+from litefront.spaces.errors import InputError, StoreError
+
+HOLD_THE_LOCK = """
+import sys
+from pathlib import Path
+from litefront.search.run_directory import RunDirectory
+
+with RunDirectory(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A second process that holds the folder's lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD_THE_LOCK, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "runs" / "one")
+    directory.create()
+    return directory
+
+
+@pytest.fixture
+def below_a_file(tmp_path: Path) -> Path:
+    """A path that no permission can make writable, not even root's: its parent is a file."""
+    (tmp_path / "file").write_text("in the way")
+    return tmp_path / "file" / "below"
+
+
+def test_create_makes_the_folder_and_its_parents_and_leaves_nothing_else(run: RunDirectory) -> None:
+    assert [path.name for path in run.path.iterdir()] == ["store"]
+
+
+def test_create_keeps_what_is_there(run: RunDirectory) -> None:
+    run.cells.write_text("{}\n")
+    run.create()
+    assert run.cells.read_text() == "{}\n"
+
+
+def test_create_says_why_it_cannot(below_a_file: Path) -> None:
+    with pytest.raises(InputError, match="must be writable: .*below: not a directory"):
+        RunDirectory(below_a_file).create()
+
+
+def test_lock_keeps_another_process_out_and_names_it(run: RunDirectory) -> None:
+    with another_run(run.path) as other, pytest.raises(InputError, match=f"process {other.pid} is running in"):
+        with run.lock():
+            pytest.fail("two runs hold one folder")
+
+
+def test_lock_is_free_again_when_its_process_was_killed(run: RunDirectory) -> None:
+    with another_run(run.path) as other:
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        with run.lock():
+            assert (run.path / "lock").read_text() == str(os.getpid())
+
+
+def test_lock_is_free_again_after_an_error(run: RunDirectory) -> None:
+    with pytest.raises(RuntimeError), run.lock():
+        raise RuntimeError
+    with run.lock():
+        pass
+
+
+def test_appended_lines_are_read_in_order(run: RunDirectory) -> None:
+    for number in range(3):
+        append_json_line(run.cells, {"number": number})
+    assert read_json_lines(run.cells) == [{"number": 0}, {"number": 1}, {"number": 2}]
+    assert run.cells.read_bytes().count(b"\n") == 3
+
+
+def test_a_record_of_any_text_takes_one_line(run: RunDirectory) -> None:
+    record = {"reason": "first\nsecond\u2028third\x85fourth, \N{GREEK SMALL LETTER MU}s"}
+    append_json_line(run.cells, record)
+    append_json_line(run.cells, {"after": True})
+    assert read_json_lines(run.cells) == [record, {"after": True}]
+
+
+def test_a_file_that_is_not_there_has_no_lines(run: RunDirectory) -> None:
+    assert read_json_lines(run.cells) == []
+
+
+@pytest.mark.parametrize("kept", [1, 8, 12])
+def test_a_line_cut_short_spoils_itself_alone(run: RunDirectory, kept: int) -> None:
+    append_json_line(run.cells, {"number": 0})
+    with open(run.cells, "ab") as file:
+        file.write(b'{"number": 1}\n'[:kept])
+    assert read_json_lines(run.cells) == [{"number": 0}]
+    append_json_line(run.cells, {"number": 2})
+    assert read_json_lines(run.cells) == [{"number": 0}, {"number": 2}]
+
+
+def test_a_whole_line_that_lost_its_end_only_is_kept(run: RunDirectory) -> None:
+    run.cells.write_bytes(b'{"number":0}')
+    append_json_line(run.cells, {"number": 1})
+    assert read_json_lines(run.cells) == [{"number": 0}, {"number": 1}]
+
+
+def test_a_line_cut_within_a_character_is_passed_over(run: RunDirectory) -> None:
+    run.cells.write_bytes('{"reason": "\N{GREEK SMALL LETTER MU}'.encode()[:-1])
+    assert read_json_lines(run.cells) == []
+
+
+def test_nan_is_never_written(run: RunDirectory) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        append_json_line(run.cells, {"value": float("nan")})
+    assert not run.cells.exists()
+
+
+def test_append_says_why_the_disk_did_not_take_it(below_a_file: Path) -> None:
+    with pytest.raises(StoreError, match="below cannot be written: not a directory"):
+        append_json_line(below_a_file, {})
+
+
+@pytest.mark.parametrize("content", ["text, \N{GREEK SMALL LETTER MU}", b"\x00\xff"])
+def test_write_atomically_replaces_the_file_and_leaves_no_other(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "front.json"
+    path.write_text("old")
+    write_atomically(path, content)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_atomically_says_why_it_cannot(below_a_file: Path) -> None:
+    with pytest.raises(StoreError, match="below cannot be written: not a directory"):
+        write_atomically(below_a_file, "new")
+
+
+def test_write_atomically_leaves_nothing_behind_when_it_cannot_replace(tmp_path: Path) -> None:
+    path = tmp_path / "front.json"
+    (path / "a folder that is not empty").mkdir(parents=True)
+    with pytest.raises(StoreError, match="front.json cannot be written"):
+        write_atomically(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+FULL_DISK = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL_DISK.exists(), reason="this system has no device that is always full")
+def test_append_to_a_full_disk_says_so() -> None:
+    with pytest.raises(StoreError, match="the disk is full"):
+        append_json_line(FULL_DISK, {"number": 1})
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EACCES, "Permission denied"), "permission denied"),
+        (OSError("no number"), "no number"),
+    ],
+)
+def test_os_errors_are_told_in_words(error: OSError, words: str) -> None:
+    assert explain_os_error(error) == words
+
+
+def test_json_lines_are_plain_json(run: RunDirectory) -> None:
+    append_json_line(run.cells, {"a": [1, None, "x"]})
+    assert json.loads(run.cells.read_text()) == {"a": [1, None, "x"]}
