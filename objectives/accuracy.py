@@ -81,7 +81,7 @@ def _scores(function: Metric, outputs: NDArray[Any], labels: NDArray[Any], name:
 
 def _interval(
     scores: NDArray[Any], function: Metric, outputs: NDArray[Any], labels: NDArray[Any]
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     rows = len(outputs)
     if scores.ndim == 1 and np.isin(scores, (0.0, 1.0)).all():
         return wilson_interval(float(scores.sum()), rows)
@@ -89,6 +89,18 @@ def _interval(
     if scores.ndim == 1:
         means = scores[picks].mean(axis=1)
     else:
-        means = np.array([function(outputs[pick], labels[pick]) for pick in picks], dtype=float)
+        means = np.array([_score_or_nan(function, outputs[pick], labels[pick]) for pick in picks])
+        means = means[np.isfinite(means)]
+        if not len(means):
+            return None
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
+
+
+def _score_or_nan(function: Metric, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
+    """One resample's score; NaN where the metric has none, as an area under a curve has without both classes."""
+    try:
+        return float(function(outputs, labels))  # it gave one number for all rows
+    except Exception:
+        # The metric may be the user's own code, and it did score the rows as they are.
+        return math.nan

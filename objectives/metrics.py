@@ -92,9 +92,7 @@ def find_metric(name: str | Metric) -> Metric:
             raise ValueError(f"`metric` {name!r} cannot be imported: {error}.") from error
         if callable(found):
             return found  # type: ignore[no-any-return]
-    raise ValueError(
-        f"`metric` must be one of {', '.join(METRICS)}, or `package.module:function`, but got {name!r}."
-    )
+    raise ValueError(f"`metric` must be one of {', '.join(METRICS)}, or `package.module:function`, but got {name!r}.")
 
 
 def _class_numbers(labels: NDArray[Any]) -> NDArray[Any]:

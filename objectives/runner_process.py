@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,7 @@ RUNNER: tuple[str, ...] = (sys.executable, "-P", str(Path(runner.__file__)))
 """How the runner is started. `-P` keeps its folder off the module path, where its neighbours would hide others."""
 
 
-def run_request(
-    request: Mapping[str, Any], *, timeout_s: float, command: Sequence[str] = RUNNER
-) -> dict[str, Any]:
+def run_request(request: Mapping[str, Any], *, timeout_s: float, command: Sequence[str] = RUNNER) -> dict[str, Any]:
     """Sends one request to a runner of its own process.
 
     Args:
@@ -36,21 +36,23 @@ def run_request(
         CandidateError: If the runner refuses, crashes, hangs, or answers something else than its reply.
     """
     # In a session of its own, a Ctrl-C for litefront does not cut a figure short.
-    process = subprocess.Popen(
+    with subprocess.Popen(
         list(command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
-    )
-    try:
-        stdout, stderr = process.communicate(json.dumps({**request, "timeout_s": timeout_s}), timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise CandidateError(f"hung: no answer within {timeout_s:g} s") from error
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(json.dumps({**request, "timeout_s": timeout_s}), timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise CandidateError(f"hung: no answer within {timeout_s:g} s") from error
+        finally:
+            # The runner forks for cold starts: a child that hangs must not go on beside the next measurement.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     if process.returncode < 0:
         raise CandidateError(f"crashed with {signal.Signals(-process.returncode).name}{_last_words(stderr)}")
     reply = _reply(stdout)

@@ -65,7 +65,7 @@ class CellPlans:
             yield from self._build_and_measure(draft)
         except CandidateError as error:
             return draft.record(CellState.FAILED, reason=str(error))
-        except _Rejected as rejected:
+        except _RejectionError as rejected:
             return draft.record(CellState.REJECTED, reason=str(rejected), violation=rejected.violation)
         return draft.record(CellState.MEASURED)
 
@@ -92,7 +92,7 @@ class CellPlans:
         accuracy = draft.figures["accuracy"].value
         drop = self.baseline_accuracy - accuracy
         if drop > max_drop:
-            raise _Rejected(
+            raise _RejectionError(
                 f"accuracy {accuracy:.4f} is {drop:.4f} below the baseline's {self.baseline_accuracy:.4f}; "
                 f"the gate allows {max_drop:g}",
                 violation=drop - max_drop,
@@ -106,14 +106,14 @@ class CellPlans:
         load = self.spec.load.samples_per_s
         draft.figures["power_mw"] = self.device.power_model.power(inputs, load)
         if (needed := utilisation(inputs, load)) > 1:
-            raise _Rejected(
+            raise _RejectionError(
                 f"a load of {load:g} samples/s needs {needed:.0%} of the time, at {inputs.latency_ms:.4g} ms a call "
                 f"of {inputs.batch_size}",
                 violation=needed - 1,
             )
 
 
-class _Rejected(Exception):
+class _RejectionError(Exception):
     """The candidate works, but it does not hold what the study asks.
 
     Args:
@@ -180,7 +180,7 @@ class _Draft:
 def _check_delegate_ran(draft: _Draft) -> None:
     """A delegate is what ran, not what was asked for."""
     if draft.config.delegate is not Delegate.NONE and draft.facts["delegated_nodes"] == 0:
-        raise _Rejected(
+        raise _RejectionError(
             f"{draft.config.delegate} was asked for, but none of the graph's {draft.facts['nodes']} nodes ran on it",
             violation=1.0,
         )

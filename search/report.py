@@ -27,9 +27,11 @@ from litefront.search.run_directory import write_atomically
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import TierSpec
 from litefront.search.tiers import Pick, pick_all, power_inputs
+from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.search_space import DIMENSIONS
 
 __all__ = ["report_data", "write_report"]
+
 
 def write_report(results: StudyResults, path: Path) -> None:
     """Writes the report of a run as one html file that needs no network.
@@ -105,6 +107,7 @@ def _study(results: StudyResults) -> dict[str, Any]:
         "counts": counts,
         "cells": context.cells,
         "configurations": context.configurations,
+        "baseline_text": DeploymentConfig.from_params(context.baseline).label(),
         "hypervolume": volume,
         "samples_per_s": load.samples_per_s if load else None,
     }
@@ -167,7 +170,7 @@ def _pick(pick: Pick, results: StudyResults) -> dict[str, Any]:
         "cell": chosen.cell if chosen else None,
         "label": chosen.config.label() if chosen else None,
         "figures": _figures(names, chosen.figures, references) if chosen else {},
-        "limits": {name: _text(limit, chosen.figures[name].unit) for name, limit in tier.limits.items()} if chosen else {},
+        "limits": {name: _text(tier.limits[name], chosen.figures[name].unit) for name in tier.limits} if chosen else {},
         "noisy": chosen.noisy if chosen else None,
         "reason": pick.reason,
         "runner_up": pick.runner_up.config.label() if pick.runner_up else None,

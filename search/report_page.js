@@ -12,6 +12,7 @@ const byId = (id) => document.getElementById(id);
 
 // Okabe and Ito's colours, which differ for colour-blind eyes too; and a part of viridis for what has an order.
 const NAMED_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c"];
+const NAMED_COLOURS_DARK = ["#4f8ff7", "#f0b030", "#1fbf8f", "#dc8fb8", "#8fd0f5", "#f07a3c", "#a8a8a8"];
 const ORDERED_COLOURS = ["#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#d8c219"];
 const ORDERED_COLOURS_DARK = ["#8a7fd6", "#4f93c4", "#2db3ad", "#4fd08d", "#a5e05c", "#f0df4a"];
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
@@ -44,6 +45,7 @@ function showHead() {
     tools: Object.entries(versions).map(([name, version]) => `${name} ${version}`),
     objectives: data.figures.slice(0, data.objectives.length).map((figure) => figure.title),
     load: [data.study.samples_per_s && `${data.study.samples_per_s} samples/s`],
+    baseline: [data.study.baseline_text],
     hypervolume: [
       data.study.hypervolume === null
         ? "none: the baseline is not measured"
@@ -118,19 +120,18 @@ function intervalBelow(figure) {
 function theme() {
   const dark = DARK.matches && !printing;
   return dark
-    ? { text: "#e6e8ea", soft: "#98a1a9", grid: "#2a3036", card: "#1b1f23", line: "#6b747c", ordered: ORDERED_COLOURS_DARK }
-    : { text: "#1d2226", soft: "#687078", grid: "#e8eaec", card: "#ffffff", line: "#9aa2a9", ordered: ORDERED_COLOURS };
+    ? { text: "#e6e8ea", soft: "#98a1a9", grid: "#2a3036", card: "#1b1f23", line: "#6b747c", faint: 0.55, named: NAMED_COLOURS_DARK, ordered: ORDERED_COLOURS_DARK }
+    : { text: "#1d2226", soft: "#687078", grid: "#e8eaec", card: "#ffffff", line: "#9aa2a9", faint: 0.4, named: NAMED_COLOURS, ordered: ORDERED_COLOURS };
 }
 
-function layoutBase(colours) {
+function layoutBase(colours, printHeight) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colours.text },
     hoverlabel: { align: "left", bgcolor: colours.card, bordercolor: colours.line, font: { color: colours.text, size: 12 } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colours.line, activecolor: colours.text },
-    autosize: !printing,
-    ...(printing ? { width: 980 } : {}),
+    ...(printing ? { width: 1000, height: printHeight } : { autosize: true }),
   };
 }
 
@@ -182,7 +183,7 @@ function drawFront() {
   const traces = [stepsTrace(steps, x, y, colours), ...cellTraces(x, y, colours)];
   if (byId("rejected").checked) traces.push(missedTrace(missedHere, x, y, colours));
   const layout = {
-    ...layoutBase(colours),
+    ...layoutBase(colours, 420),
     margin: { l: 76, r: 24, t: 70, b: 62 },
     hovermode: "closest",
     legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", itemsizing: "constant", title: { text: "" } },
@@ -263,7 +264,7 @@ function colourGroups(colours) {
   if (by === "front") {
     return [
       { title: "dominated", colour: colours.soft, members: shown.filter((cell) => !cell.front) },
-      { title: "on the front", colour: NAMED_COLOURS[0], members: shown.filter((cell) => cell.front) },
+      { title: "on the front", colour: colours.named[0], members: shown.filter((cell) => cell.front) },
     ];
   }
   const { values } = data.parameters.find((parameter) => parameter.name === by);
@@ -271,7 +272,7 @@ function colourGroups(colours) {
   return values
     .map((value, index) => ({
       title: ordered ? `${by.replace("_", " ")} ${value}` : String(value),
-      colour: ordered ? along(colours.ordered, values.length === 1 ? 0.5 : index / (values.length - 1)) : NAMED_COLOURS[index % NAMED_COLOURS.length],
+      colour: ordered ? along(colours.ordered, values.length === 1 ? 0.5 : index / (values.length - 1)) : colours.named[index % colours.named.length],
       members: shown.filter((cell) => cell.params[by] === value),
     }))
     .filter((group) => group.members.length);
@@ -295,7 +296,7 @@ function cellTrace(cells, title, colour, inLegend, x, y, colours) {
     marker: {
       color: colour,
       size: front ? 12 : 7,
-      opacity: marked.map((mark) => (front || mark ? 1 : 0.4)),
+      opacity: marked.map((mark) => (front || mark ? 1 : colours.faint)),
       symbol: cells.map((cell) => (cell.cell === data.baseline ? "diamond" : "circle")),
       line: { color: marked.map((mark) => (mark ? colours.text : colours.card)), width: marked.map((mark) => (mark ? 2 : 0.75)) },
     },
@@ -402,9 +403,9 @@ function annotation(cell, text, spot, point, x, y, colours) {
 // ---------------------------------------------------------------------------------------------------- table of cells
 
 const FACT_COLUMNS = [
-  { title: "sparsity", detail: "achieved, of prunable weights", key: "prunable_sparsity", text: (facts) => facts.prunable_sparsity.toFixed(3) },
-  { title: "sparsity", detail: "achieved, overall", key: "overall_sparsity", text: (facts) => facts.overall_sparsity.toFixed(3) },
-  { title: "quantized", detail: "share of weight bytes", key: "quantized_share", text: (facts) => facts.quantized_share.toFixed(3) },
+  { title: "achieved", detail: "sparsity, prunable", key: "prunable_sparsity", text: (facts) => facts.prunable_sparsity.toFixed(3) },
+  { title: "achieved", detail: "sparsity, overall", key: "overall_sparsity", text: (facts) => facts.overall_sparsity.toFixed(3) },
+  { title: "quantized", detail: "weight bytes", key: "quantized_share", text: (facts) => facts.quantized_share.toFixed(3) },
   { title: "ops", detail: "quantized", key: "ops_quantized", text: (facts) => `${facts.ops_quantized} of ${facts.ops}` },
   { title: "nodes", detail: "delegated", key: "delegated_nodes", text: (facts) => `${facts.delegated_nodes} of ${facts.nodes}` },
 ];
@@ -434,7 +435,9 @@ function columns() {
     key: (cell) => cell.facts[key],
     content: (cell) => [key in cell.facts ? text(cell.facts) : "\u2013"],
   }));
-  return [...parameters, ...figures, ...facts];
+  // What the study decides by stands beside the configuration, what else is known of a cell further right.
+  const objectives = figures.splice(0, data.objectives.length);
+  return [...parameters, ...objectives, ...facts, ...figures];
 }
 
 function figureContent(cell, column) {
@@ -466,7 +469,7 @@ function setUpCells() {
 
 function headCell(column, all) {
   const label = element("button", { type: "button" }, element("span", { class: "title" }, column.title), column.detail);
-  if (column.provenance) label.append(" ", tag(column.provenance));
+  if (column.provenance) label.append(element("span", { class: "provenance" }, tag(column.provenance)));
   label.addEventListener("click", () => sortBy(column, all));
   column.head = element("th", { scope: "col", class: column.number ? "number" : "" }, label);
   return column.head;
@@ -521,9 +524,9 @@ function missedRow(cell) {
   );
 }
 
-function framed(heads, rows, foot = null) {
+function framed(heads, rows) {
   const head = element("tr", {}, ...heads.map((text) => element("th", {}, text)));
-  const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows), foot);
+  const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
   return element("div", { class: "scroll" }, table);
 }
 
@@ -559,7 +562,7 @@ function drawStages() {
     marker: { color },
   });
   const layout = {
-    ...layoutBase(colours),
+    ...layoutBase(colours, 220),
     margin: { l: 90, r: 24, t: 30, b: 46 },
     barmode: "stack",
     bargap: 0.35,
@@ -567,7 +570,7 @@ function drawStages() {
     xaxis: { title: { text: "seconds" }, gridcolor: colours.grid, linecolor: colours.line, zeroline: false },
     yaxis: { linecolor: colours.line, automargin: true, showline: true },
   };
-  Plotly.react(byId("stage-chart"), [bar("spent", "spent", NAMED_COLOURS[0]), bar("saved", "saved by reuse", colours.line)], layout, {
+  Plotly.react(byId("stage-chart"), [bar("spent", "spent", colours.named[0]), bar("saved", "saved by reuse", colours.line)], layout, {
     ...PLOT_CONFIG,
     displayModeBar: false,
   });

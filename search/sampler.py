@@ -21,9 +21,10 @@ from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.study_spec import SamplerName, StudySpec
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.dimension import Capabilities
+from litefront.spaces.errors import InputError
 from litefront.spaces.search_space import DIMENSIONS, SearchSpace, canonical, refusal
 
-__all__ = ["CellSampler", "Proposal", "open_journal", "quiet_optuna"]
+__all__ = ["CellSampler", "Proposal", "open_journal", "open_journal_to_read", "quiet_optuna"]
 
 _log = logging.getLogger(__name__)
 
@@ -238,6 +239,17 @@ def open_journal(path: Path) -> JournalStorage:
         return JournalStorage(JournalFileBackend(str(path)))
 
 
+def open_journal_to_read(path: Path) -> JournalStorage:
+    """Opens the journal of a run that may be under way.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if not path.exists():
+        raise InputError(f"There must be a journal to show, but there is none at {path}.")
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
 def _make_sampler(spec: StudySpec, seed: int) -> optuna.samplers.BaseSampler:
     match spec.sampler:
         case SamplerName.NSGA2:
@@ -270,4 +282,3 @@ def _attributes(record: CellRecord) -> dict[str, Any]:
     if record.reason is not None:
         attributes["reason"] = record.reason
     return attributes
-

@@ -103,9 +103,7 @@ class StageCalls:
 
     def base(self) -> StageCall:
         """The trained model, in a format that later stages take."""
-        return StageCall(
-            "base", {"seed": self._seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest}
-        )
+        return StageCall("base", {"seed": self._seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest})
 
     def pruned(self, base: StageRecord, sparsity: float) -> StageCall:
         """The model pruned to a sparsity and fine-tuned."""
@@ -139,9 +137,7 @@ class StageCalls:
         """The float model's own answers, where there are no labels."""
         return StageCall("reference", self._execution(config), self._on_evaluation_rows(quantized), self._device)
 
-    def accuracy(
-        self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord | None
-    ) -> StageCall:
+    def accuracy(self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord | None) -> StageCall:
         """The score of a `.tflite` on the evaluation rows."""
         labels = reference.objects["outputs"] if reference is not None else self._evaluation_labels
         assert labels is not None, "a task without labels is scored against the reference"

@@ -111,7 +111,8 @@ def _base(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
             built = task.model()
         except Exception as error:
             # The user's own code: whatever it raises is theirs to read.
-            raise InputError(f"The task's `model` must build the model, but it raised {explain_user_error(error)}") from error
+            problem = f"The task's `model` must build the model, but it raised {explain_user_error(error)}"
+            raise InputError(problem) from error
         model = save_keras(built, folder)
     else:
         model = read_model(Path(task.model), folder, task.custom_objects)

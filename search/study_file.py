@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from litefront.search.study_spec import StudySpec
 from litefront.spaces.errors import InputError
 
-__all__ = ["StudyFile", "ready_made_studies", "read_study_file"]
+__all__ = ["StudyFile", "read_study_file", "ready_made_studies"]
 
 STUDY_FILE_NAME = "study.yaml"
 
@@ -60,7 +60,8 @@ def read_study_file(study: str) -> StudyFile:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: a study file must be UTF-8 text, but {error.reason} at byte {error.start}.") from None
+        problem = f"{path}: a study file must be UTF-8 text, but {error.reason} at byte {error.start}."
+        raise InputError(problem) from None
     except OSError as error:
         raise InputError(f"{path}: the study file cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
@@ -98,7 +99,7 @@ def _yaml_words(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}: {problem}." if mark else f"{problem}."
 
 
-def _repeated_keys(node: yaml.Node, path: Path) -> Iterator[str]:
+def _repeated_keys(node: yaml.Node | None, path: Path) -> Iterator[str]:
     """Keys that stand twice in one mapping: YAML readers keep the last without a word."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
@@ -113,7 +114,7 @@ def _repeated_keys(node: yaml.Node, path: Path) -> Iterator[str]:
         yield from _repeated_keys(value, path)
 
 
-def _problems(error: ValidationError, node: yaml.Node, path: Path) -> list[str]:
+def _problems(error: ValidationError, node: yaml.Node | None, path: Path) -> list[str]:
     problems = []
     for detail in error.errors():
         # Behind `task` stands the tag of its form, behind a dictionary's key `[key]`; neither is in the file.
@@ -152,9 +153,9 @@ def _nested_model(annotation: Any) -> Any:
     return next((model for model in models if model is not None), None)
 
 
-def _line(node: yaml.Node, location: list[Any]) -> int:
+def _line(node: yaml.Node | None, location: list[Any]) -> int:
     """The line, counted from 1, of the deepest part of `location` that the file holds."""
-    line = node.start_mark.line
+    line = node.start_mark.line if node else 0
     for part in location:
         if isinstance(node, yaml.MappingNode):
             pair = next(((key, value) for key, value in node.value if key.value == str(part)), None)
@@ -163,7 +164,7 @@ def _line(node: yaml.Node, location: list[Any]) -> int:
             line, node = pair[0].start_mark.line, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
-            line = node.start_mark.line
+            line = node.start_mark.line if node else 0
         else:
             break
     return line + 1

@@ -95,8 +95,7 @@ class StudyResults:
             ledger = tuple(StageEntry(**line) for line in read_json_lines(directory.stages))
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
-                f"There must be a run to read, but there is none in {directory.path}; "
-                "`litefront run STUDY` makes one."
+                f"There must be a run to read, but there is none in {directory.path}; `litefront run STUDY` makes one."
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{directory.path} cannot be read by this version of litefront: {error}") from None

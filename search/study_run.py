@@ -68,6 +68,10 @@ class RunProgress(Protocol):
         """A cell is finished and kept; `records` are all of this study's."""
         ...
 
+    def stopped(self, signal_number: int) -> None:
+        """A signal ends the run; what runs is finished first."""
+        ...
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -164,10 +168,11 @@ class _Run:
         self._calls = _stage_calls(study, loaded, facts, store, options.timing)
         self._started = time.monotonic()
         self._records: dict[str, CellRecord] = {}
+        self._context_digest = ""
 
     def search(self) -> None:
         """Builds and measures cells until the budget is spent or the run is stopped."""
-        with _stop_signals() as stop:
+        with _stop_signals(self._progress.stopped) as stop:
             base = self._scheduler.run_stage(self._calls.base())
             capabilities = self._loaded.task.capabilities(
                 cores=self._facts.cores,
@@ -176,6 +181,7 @@ class _Run:
             )
             baseline = replace(BASELINE, batch_size=base.facts["fixed_batch_size"] or 1)
             context = self._open(base, capabilities, baseline)
+            self._context_digest = context.digest
             self._records = read_records(self._directory, context.digest)
             sampler = self._sampler(context, capabilities, baseline)
             self._progress.opened(context, len(self._settled()), self._target(sampler))
@@ -219,9 +225,7 @@ class _Run:
         write_atomically(self._directory.study, json.dumps(content, indent=1))
         return context
 
-    def _sampler(
-        self, context: StudyContext, capabilities: Capabilities, baseline: DeploymentConfig
-    ) -> CellSampler:
+    def _sampler(self, context: StudyContext, capabilities: Capabilities, baseline: DeploymentConfig) -> CellSampler:
         # Optuna refuses to change the choices of a study, so a changed space is a study of its own in the journal.
         shape = digest_of_json([context.digest, self._spec.space.model_dump(mode="json"), self._spec.objectives])
         return CellSampler(
@@ -288,8 +292,7 @@ class _Run:
 
     def _keep(self, record: CellRecord, proposal: Proposal, sampler: CellSampler) -> None:
         """The record goes to the disk first, then to the sampler: what is lost in between is told again."""
-        context = json.loads(self._directory.study.read_text(encoding="utf-8"))["context"]["digest"]
-        append_json_line(self._directory.cells, {"context": context, "record": record.to_json()})
+        append_json_line(self._directory.cells, {"context": self._context_digest, "record": record.to_json()})
         self._records[record.cell] = record
         sampler.tell(proposal, record)
         self._progress.cell_finished(record, self._records.values())
@@ -307,7 +310,7 @@ class _Run:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
+def _stop_signals(on_stop: Callable[[int], None]) -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C or SIGTERM into a flag; the second one raises KeyboardInterrupt at once."""
     stopped = False
 
@@ -316,16 +319,15 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
         if stopped:
             raise KeyboardInterrupt
         stopped = True
+        on_stop(number)
         _log.warning("%s: finishing what runs; once more ends it at once.", signal.Signals(number).name)
 
-    previous: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, on_signal)
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: stopped
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for watched, handler in previous.items():
+            signal.signal(watched, handler)
 
 
 def _stage_calls(

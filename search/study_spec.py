@@ -72,9 +72,7 @@ def _choices(name: str) -> Any:
     dimension = DIMENSIONS[name]
     # `PlainValidator` leaves the whole check to the dimension, whose message names the rule.
     choice = Annotated[Any, PlainValidator(dimension.parse), PlainSerializer(lambda value: value)]
-    return Annotated[
-        tuple[choice, ...], Field(default=(dimension.default,), min_length=1), AfterValidator(_distinct)
-    ]
+    return Annotated[tuple[choice, ...], Field(default=(dimension.default,), min_length=1), AfterValidator(_distinct)]
 
 
 class SpaceSpec(_Strict):

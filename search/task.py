@@ -58,7 +58,7 @@ class Task:
     representative: NDArray[Any] | None = None
     loss: str | Callable[..., Any] = "sparse_categorical_crossentropy"
     metric: str | Metric | None = None
-    fine_tuning: FineTuning = FineTuning()
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     model_files: tuple[str | Path, ...] = ()
 
@@ -125,7 +125,7 @@ class Task:
 
 
 def _dataset_problems(name: str, data: Dataset) -> Iterator[str]:
-    arrays = {f"{name} inputs": data.inputs}
+    arrays: dict[str, Any] = {f"{name} inputs": data.inputs}
     if data.labels is not None:
         arrays[f"{name} labels"] = data.labels
     for what, array in arrays.items():

@@ -55,7 +55,8 @@ def load_task(study: StudyFile) -> LoadedTask:
     # A task may import TensorFlow at its top; its Keras must be the one that can be pruned.
     prepare_environment()
     if isinstance(study.spec.task, FilesTask):
-        task, modules = _task_from_files(study.spec.task, study.folder), []
+        task = _task_from_files(study.spec.task, study.folder)
+        modules: list[ModuleType] = []
     else:
         task, modules = _task_from_code(study.spec.task, study.folder)
     if problems := list(task.problems()):
@@ -163,7 +164,8 @@ def _imported_names(path: Path) -> Iterator[str]:
 
 
 def _module_of(path: Path) -> ModuleType | None:
-    return next((module for module in list(sys.modules.values()) if getattr(module, "__file__", None) == str(path)), None)
+    loaded = list(sys.modules.values())
+    return next((module for module in loaded if getattr(module, "__file__", None) == str(path)), None)
 
 
 def _with_digests(task: Task, modules: Sequence[ModuleType]) -> LoadedTask:
@@ -174,7 +176,8 @@ def _with_digests(task: Task, modules: Sequence[ModuleType]) -> LoadedTask:
     try:
         files = [digest_of_path(Path(file)) for file in (*_model_paths(task), *task.model_files)]
     except OSError as error:
-        raise InputError(f"The task's model must be a file or folder, but {error.filename}: {error.strerror}.") from error
+        problem = f"The task's model must be a file or folder, but {error.filename}: {error.strerror}."
+        raise InputError(problem) from error
     settings = vars(task.fine_tuning) | {"loss": str(getattr(task.loss, "__name__", task.loss))}
     metric = task.scored_by
     return LoadedTask(

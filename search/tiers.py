@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Direction, Objective
 from litefront.objectives.devices import DEVICE_KINDS
@@ -12,9 +13,10 @@ from litefront.objectives.power import PowerInputs, utilisation
 from litefront.search.cell_record import CellRecord
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import BALANCED, StudySpec, TierSpec
+from litefront.search.tables import record_row
 from litefront.spaces.errors import InputError
 
-__all__ = ["Pick", "compare", "pick", "pick_all", "power_inputs"]
+__all__ = ["Pick", "compare", "pick", "pick_all", "pick_row", "power_inputs"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,22 @@ def pick(results: StudyResults, tier_name: str) -> Pick:
         trade=compare(runner_up, chosen, results.spec) if runner_up else "no other cell is eligible",
         eligible=len(cells),
     )
+
+
+def pick_row(entry: Pick, results: StudyResults) -> dict[str, Any]:
+    """A pick as plain values."""
+
+    def row(record: CellRecord | None) -> dict[str, Any] | None:
+        return record_row(record, results.baseline, sorted(record.figures)) if record else None
+
+    return {
+        "tier": entry.tier,
+        "chosen": row(entry.chosen),
+        "reason": entry.reason,
+        "runner_up": row(entry.runner_up),
+        "runner_up_gives": entry.trade,
+        "eligible": entry.eligible,
+    }
 
 
 def compare(other: CellRecord, one: CellRecord, spec: StudySpec) -> str:

@@ -1,9 +1,9 @@
 """What can go wrong, split by what the caller can do about it.
 
-    LitefrontError
-    |-- InputError      the user can mend it: study file, task, model, data, directory (exit code 2)
-    |-- CandidateError  one configuration cannot be built or run; costs one cell, with its reason
-    `-- StoreError      the artifact store cannot be written or read (full disk, damaged file)
+LitefrontError
+|-- InputError      the user can mend it: study file, task, model, data, directory (exit code 2)
+|-- CandidateError  one configuration cannot be built or run; costs one cell, with its reason
+`-- StoreError      the artifact store cannot be written or read (full disk, damaged file)
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import contextlib
 import io
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litefront.spaces.dimension import Capabilities, Dimension

@@ -21,7 +21,15 @@ _OPERATOR_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).i
 _PRUNABLE_KERNELS = {"CONV_2D": 1, "FULLY_CONNECTED": 1, "CONV_3D": 1, "TRANSPOSE_CONV": 1, "GATHER": 0}
 _KERNELS = _PRUNABLE_KERNELS | {"DEPTHWISE_CONV_2D": 1, "EMBEDDING_LOOKUP": 1, "BATCH_MATMUL": 1}
 
-_NUMPY_TYPES = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8"}
+_NUMPY_TYPES = {
+    "FLOAT32": "<f4",
+    "FLOAT16": "<f2",
+    "INT8": "i1",
+    "UINT8": "u1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,8 @@ class _Operator:
         position = _KERNELS.get(self.name)
         if position is None:
             return
-        for index in self.inputs[min(position, 1) : 3]:
+        # To the end: the bias of a TRANSPOSE_CONV stands behind its input.
+        for index in self.inputs[min(position, 1) :]:
             constant = self._constant(index) if index >= 0 else None
             if constant is not None and not (self.name == "GATHER" and constant.type == "INT32"):
                 yield constant
@@ -234,7 +243,7 @@ class TfliteGraph:
     def _name(self, operator: schema.Operator) -> str:
         code = self._model.OperatorCodes(operator.OpcodeIndex())
         # Operators beyond 126 stand in the second field; older files fill the first only.
-        return _OPERATOR_NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "UNKNOWN")
+        return str(_OPERATOR_NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "UNKNOWN"))
 
 
 def _sparsity(tensors: Iterator[TensorFacts]) -> float:

@@ -1,7 +1,7 @@
 """The first-run demo: handwritten digits (MNIST-5k) and a small convolutional net.
 
-It exists to show a whole search within minutes, so the net trains in about half a minute on one thread, and yet is large enough
-(577 k parameters) that quantization, pruning and threads make a difference that a clock can see.
+It exists to show a whole search within minutes, so the net trains in about half a minute on one thread, and yet is
+large enough (577 k parameters) that quantization makes a difference that a clock can see.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ SEED = 0
 EPOCHS = 5
 BATCH_SIZE = 64
 PEAK_LEARNING_RATE = 3e-3
+LOSS = "sparse_categorical_crossentropy"
 CONVOLUTIONS = ((32, 2), (64, 1), (64, 1), (128, 2), (128, 1), (256, 2))
 """(channels, stride) of each 3x3 convolution."""
 
@@ -41,7 +42,7 @@ def load(part: str) -> Dataset:
 
 
 def build_model() -> tf_keras.Model:
-    """Returns the untrained net: convolutions that halve the image three times, their average over the image, and a dense softmax."""
+    """Returns the untrained net: convolutions that halve the image three times, their average, and a dense softmax."""
     from tf_keras import Sequential, layers
 
     model = Sequential([layers.Input((28, 28, 1))])
@@ -60,12 +61,12 @@ def trained_model() -> tf_keras.Model:
     import tensorflow as tf
     import tf_keras
 
-    training = task.training
+    training = load("train")
     rows = tf.data.Dataset.from_tensor_slices((training.inputs, training.labels))
-    batches = rows.shuffle(len(training.labels), seed=SEED).batch(BATCH_SIZE)
+    batches = rows.shuffle(len(training.inputs), seed=SEED).batch(BATCH_SIZE)
     learning_rate = tf_keras.optimizers.schedules.CosineDecay(PEAK_LEARNING_RATE, EPOCHS * len(batches))
     model = build_model()
-    model.compile(tf_keras.optimizers.Adam(learning_rate), task.loss)
+    model.compile(tf_keras.optimizers.Adam(learning_rate), LOSS)
     model.fit(batches, epochs=EPOCHS, verbose=0)
     return model
 
@@ -76,7 +77,7 @@ task = Task(
     training=_training,
     evaluation=load("evaluation"),
     representative=_training.inputs[:200],
-    loss="sparse_categorical_crossentropy",
+    loss=LOSS,
     metric="top1",
     fine_tuning=FineTuning(epochs=2, batch_size=64, learning_rate=2e-3),
 )

@@ -1,6 +1,7 @@
 """Speaker recognition from two spoken vowels (JapaneseVowels) and a small fully convolutional net over time.
 
-It is the second kind of model to try a search on: time series instead of images, 74 k parameters, and training in seconds.
+It is the second kind of model to try a search on: time series instead of images, 74 k parameters, and training in
+seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ SEED = 0
 EPOCHS = 60
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 3e-3
+LOSS = "sparse_categorical_crossentropy"
 CONVOLUTIONS = ((64, 5), (96, 5), (128, 3))
 """(channels, frames seen at once) of each convolution."""
 
@@ -32,7 +34,8 @@ def load(part: str) -> Dataset:
         part: "train" or "evaluation".
 
     Returns:
-        Utterances of shape `(rows, 29 frames, 1, 12 coefficients)`, float32, and the speakers of shape `(rows,)`, from 0 to 8.
+        Utterances of shape `(rows, 29 frames, 1, 12 coefficients)`, float32, and the speakers, 0 to 8, of shape
+        `(rows,)`.
     """
     with np.load(Path(__file__).with_name("vowels.npz")) as arrays:
         # Time is the height of an image of width 1: tfmot's quantization-aware training knows Conv2D, but not Conv1D.
@@ -59,12 +62,12 @@ def trained_model() -> tf_keras.Model:
     import tensorflow as tf
     import tf_keras
 
-    training = task.training
+    training = load("train")
     rows = tf.data.Dataset.from_tensor_slices((training.inputs, training.labels))
-    batches = rows.shuffle(len(training.labels), seed=SEED).batch(BATCH_SIZE)
+    batches = rows.shuffle(len(training.inputs), seed=SEED).batch(BATCH_SIZE)
     learning_rate = tf_keras.optimizers.schedules.CosineDecay(PEAK_LEARNING_RATE, EPOCHS * len(batches))
     model = build_model()
-    model.compile(tf_keras.optimizers.Adam(learning_rate), task.loss)
+    model.compile(tf_keras.optimizers.Adam(learning_rate), LOSS)
     model.fit(batches, epochs=EPOCHS, verbose=0)
     return model
 
@@ -75,7 +78,7 @@ task = Task(
     training=_training,
     evaluation=load("evaluation"),
     representative=_training.inputs[:200],
-    loss="sparse_categorical_crossentropy",
+    loss=LOSS,
     metric="top1",
     fine_tuning=FineTuning(epochs=30, batch_size=32, learning_rate=1e-3),
 )

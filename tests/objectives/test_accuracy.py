@@ -33,7 +33,8 @@ def test_wilson_interval_is_the_published_one(successes: int, trials: int, low: 
 def test_wilson_interval_mirrors_and_stays_within_zero_and_one(trials: int) -> None:
     for successes in {0, trials // 2, trials}:
         low, high = wilson_interval(successes, trials)
-        assert 0.0 <= low <= successes / trials <= high <= 1.0
+        assert 0.0 <= low <= high <= 1.0
+        assert low - 1e-12 <= successes / trials <= high + 1e-12
         assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=1e-12)
 
 

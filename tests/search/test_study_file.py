@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from litefront.search.study_file import ready_made_studies, read_study_file
+from litefront.search.study_file import read_study_file, ready_made_studies
 from litefront.spaces.errors import InputError
 
 GOOD = """\

@@ -14,8 +14,8 @@ from litefront.search.run_directory import RunDirectory, append_json_line
 from litefront.search.study_results import StageEntry, StudyResults, read_records
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
-from litefront.spaces.quantization import Quantization
 from litefront.spaces.errors import InputError
+from litefront.spaces.quantization import Quantization
 from tests.search.records import CONTEXT, make_record, make_results, make_spec
 
 

@@ -1,0 +1,328 @@
+"""The command line. Results go to standard output, everything else to standard error.
+
+Exit codes: 0 all is well, 1 a check did not hold, 2 the input is wrong, 70 a fault of litefront itself, 128 and the
+signal's number after a Ctrl-C or SIGTERM. Modules that take long to import are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from litefront.spaces.errors import InputError, LitefrontError
+
+if TYPE_CHECKING:
+    from litefront.search.run_directory import RunDirectory
+    from litefront.search.study_results import StudyResults
+    from litefront.search.tables import OutputFormat
+    from litefront.search.tiers import Pick
+
+__all__ = ["app", "main"]
+
+_log = logging.getLogger(__name__)
+
+app = typer.Typer(
+    help="Searches for the best way to ship one model to many devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyArgument = Annotated[
+    str, typer.Argument(help="A study file, a folder with study.yaml, or a ready-made study's name.", metavar="STUDY")
+]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="A study (as for `run`) or a run directory; the newest one under runs/ if left out.", metavar="[STUDY]"
+    ),
+]
+RunDirOption = Annotated[
+    Path | None, typer.Option("--run-dir", help="Where the run is kept; runs/NAME by default.", show_default=False)
+]
+FormatOption = Annotated[str, typer.Option("--format", help="How results are printed: table, json or csv.")]
+TierOption = Annotated[str, typer.Option("--tier", help="The tier's name in the study file.")]
+
+
+def main() -> None:
+    """Runs a command; turns what a user can mend into a message and exit code 2."""
+    try:
+        app()
+    except LitefrontError as error:
+        for line in getattr(error, "problems", (str(error),)):
+            print(line, file=sys.stderr)
+        _log.debug("the command ended with an error", exc_info=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        # Ended at once, as asked: the workers and runners end by themselves when they find nobody there.
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        _log.exception("unexpected")
+        files = (h for h in logging.getLogger("litefront").handlers if isinstance(h, logging.FileHandler))
+        where = "".join(f"; the traceback is in {handler.baseFilename}" for handler in files)
+        print(f"litefront failed, which is its own fault: {type(error).__name__}: {error}{where}", file=sys.stderr)
+        sys.exit(70)
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    run_dir: RunDirOption = None,
+    serial: Annotated[bool, typer.Option("--serial", help="Run every stage in this process, without Ray.")] = False,
+    cores: Annotated[int | None, typer.Option("--cores", min=1, help="Cores to build on; all by default.")] = None,
+    output: FormatOption = "table",
+) -> None:
+    """Search a study's space, or go on with a search: the same command does both."""
+    chosen = _output_format(output)
+    from litefront.search.outputs import write_front
+    from litefront.search.progress import TerminalProgress
+    from litefront.search.report import write_report
+    from litefront.search.run_directory import RunDirectory
+    from litefront.search.study_file import read_study_file
+    from litefront.search.study_run import RunOptions, run_study
+
+    study_file = read_study_file(study)
+    directory = RunDirectory(run_dir or Path("runs") / study_file.spec.study)
+    directory.create()
+    _log_to_file(directory.log)
+    with TerminalProgress(study_file.spec) as progress:
+        results = run_study(study_file, directory, progress, RunOptions(serial=serial, cores=cores))
+    write_front(results)
+    write_report(results, directory.report)
+    _print_front(results, chosen)
+    if chosen == "table":
+        _print_summary(results)
+    if progress.stopped_by is not None:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(128 + progress.stopped_by)
+
+
+@app.command()
+def status(study: RunArgument = None, run_dir: RunDirOption = None, output: FormatOption = "table") -> None:
+    """Say how far a run is, live or not."""
+    chosen = _output_format(output)
+    from litefront.search.run_status import stage_rows, status_row
+    from litefront.search.tables import OutputFormat, render
+
+    results = _results(study, run_dir)
+    if chosen == "table":
+        for name, value in status_row(results).items():
+            print(f"{name:12} {value}")
+        print()
+        print(render(stage_rows(results), chosen))
+    elif chosen == "json":
+        print(render([status_row(results) | {"stages": stage_rows(results)}], OutputFormat.JSON))
+    else:
+        print(render([status_row(results)], chosen))
+
+
+@app.command()
+def front(study: RunArgument = None, run_dir: RunDirOption = None, output: FormatOption = "table") -> None:
+    """Print the Pareto front."""
+    chosen = _output_format(output)
+    _print_front(_results(study, run_dir), chosen)
+
+
+@app.command()
+def pick(
+    study: RunArgument = None,
+    tier: Annotated[str | None, typer.Option("--tier", help="A tier's name; all tiers if left out.")] = None,
+    run_dir: RunDirOption = None,
+    output: FormatOption = "table",
+) -> None:
+    """Pick the best cell for a tier, and say why and what the runner-up would give."""
+    chosen = _output_format(output)
+    from litefront.search.tables import OutputFormat, render
+    from litefront.search.tiers import pick as pick_tier
+    from litefront.search.tiers import pick_all, pick_row
+
+    results = _results(study, run_dir)
+    picks = [pick_tier(results, tier)] if tier is not None else pick_all(results)
+    if chosen == "table":
+        _print_picks(results, picks)
+    else:
+        print(render([pick_row(entry, results) for entry in picks], OutputFormat(chosen)))
+    if any(entry.chosen is None for entry in picks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    tier: TierOption,
+    out: Annotated[Path, typer.Option("--out", help="The folder to make; it must not exist.")],
+    study: RunArgument = None,
+    run_dir: RunDirOption = None,
+) -> None:
+    """Write a tier's release bundle: the .tflite and a manifest of all that is known about it."""
+    from litefront.search.release import export_tier
+
+    print(export_tier(_results(study, run_dir), tier, out))
+
+
+@app.command()
+def check(
+    bundle: Annotated[Path, typer.Argument(help="A folder that `export` wrote.", metavar="DIR")],
+) -> None:
+    """Check that a bundle is whole, and that its model runs on this machine as it was measured."""
+    from litefront.search.release import check_bundle
+
+    problems = check_bundle(bundle)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise typer.Exit(1)
+    print(f"{bundle}: the model is the one that was measured, and runs here as configured")
+
+
+@app.command()
+def report(
+    study: RunArgument = None,
+    run_dir: RunDirOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where to write it; the run directory by default.")] = None,
+) -> None:
+    """Write the report: one self-contained HTML file."""
+    from litefront.search.report import write_report
+
+    results = _results(study, run_dir)
+    path = out or results.directory.report
+    write_report(results, path)
+    print(path)
+
+
+@app.command()
+def devices(output: FormatOption = "table") -> None:
+    """Say what this machine can measure, and why not the rest."""
+    chosen = _output_format(output)
+    from litefront.search.device_listing import device_rows
+    from litefront.search.tables import render
+
+    print(render(device_rows(), chosen))
+
+
+@app.command()
+def dashboard(
+    study: RunArgument = None,
+    run_dir: RunDirOption = None,
+    port: Annotated[int, typer.Option("--port", help="Port on this machine.")] = 8080,
+) -> None:
+    """Open Optuna's dashboard on a run (optional extra: pip install 'litefront[dashboard]')."""
+    import importlib.util
+
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise InputError("The dashboard needs the optional extra: pip install 'litefront[dashboard]'.")
+    import optuna_dashboard
+
+    from litefront.search.sampler import open_journal_to_read
+
+    results = _results(study, run_dir)
+    print(f"http://127.0.0.1:{port}", file=sys.stderr)
+    optuna_dashboard.run_server(open_journal_to_read(results.directory.journal), host="127.0.0.1", port=port)
+
+
+def _output_format(name: str) -> OutputFormat:
+    from litefront.search.tables import OutputFormat
+
+    try:
+        return OutputFormat(name)
+    except ValueError:
+        raise InputError(f"`--format` must be one of {', '.join(OutputFormat)}, but got {name!r}.") from None
+
+
+def _results(study: str | None, run_dir: Path | None) -> StudyResults:
+    from litefront.search.study_results import StudyResults
+
+    return StudyResults.read(_run_directory(study, run_dir))
+
+
+def _run_directory(study: str | None, run_dir: Path | None) -> RunDirectory:
+    """The run directory that a command's arguments mean."""
+    from litefront.search.run_directory import RunDirectory
+
+    if run_dir is not None:
+        return RunDirectory(run_dir)
+    if study is None:
+        return RunDirectory(_newest_run())
+    if (Path(study) / "study.json").is_file():
+        return RunDirectory(Path(study))
+    if (Path("runs") / study / "study.json").is_file():
+        return RunDirectory(Path("runs") / study)
+    from litefront.search.study_file import read_study_file
+
+    return RunDirectory(Path("runs") / read_study_file(study).spec.study)
+
+
+def _newest_run() -> Path:
+    runs = sorted(Path("runs").glob("*/study.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise InputError("There must be a run under runs/, or a STUDY or --run-dir; `litefront run` makes one.")
+    return runs[-1].parent
+
+
+def _print_front(results: StudyResults, chosen: OutputFormat) -> None:
+    from litefront.search.front import pareto_front
+    from litefront.search.outputs import front_rows
+    from litefront.search.tables import OutputFormat, front_table, render
+
+    if chosen is not OutputFormat.TABLE:
+        print(render(front_rows(results), chosen))
+        return
+    objectives = results.spec.chosen_objectives()
+    records = pareto_front(results.measured, objectives)
+    print(front_table(records, results.baseline, objectives) if records else "no cell is measured yet")
+
+
+def _print_summary(results: StudyResults) -> None:
+    """What stands below the front after a run: the picks, what the stages saved, and where the report is."""
+    from litefront.search.run_status import savings_text
+    from litefront.search.tiers import pick_all
+
+    print()
+    _print_picks(results, pick_all(results))
+    print(savings_text(results))
+    print(f"report: {results.directory.report}")
+
+
+def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
+    from litefront.search.tables import figure_text, relative_text
+
+    for entry in picks:
+        if entry.chosen is None:
+            print(f"{entry.tier}: no pick - {entry.reason}\n")
+            continue
+        print(f"{entry.tier}: {entry.chosen.config.label()}")
+        for objective in results.spec.chosen_objectives():
+            figure = entry.chosen.figures[objective.figure]
+            relative = relative_text(objective.figure, entry.chosen, results.baseline)
+            value = figure_text(objective.figure, figure)
+            print(f"    {objective.name:10} {value:>18}  {relative:>8}  {figure.provenance}")
+        print(f"    why: {entry.reason}")
+        if entry.runner_up is not None:
+            print(f"    runner-up: {entry.runner_up.config.label()}, which would give {entry.trade}")
+        print()
+
+
+def _log_to_file(path: Path) -> None:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("litefront")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""What this machine can measure, and why not the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from litefront.objectives.devices import DEVICE_KINDS
+from litefront.spaces.delegate import Delegate
+from litefront.spaces.errors import InputError
+
+__all__ = ["device_rows"]
+
+_RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
+
+
+def device_rows() -> list[dict[str, str]]:
+    """One row a device kind, its delegates and its energy counters: whether it is there, and what or why not."""
+    rows = []
+    for kind, make in DEVICE_KINDS.items():
+        try:
+            facts = make().probe()
+        except InputError as error:
+            rows.append({"what": kind, "can_measure": "no", "because": str(error)})
+            continue
+        detail = f"{facts.processor}, {facts.cores} cores, {facts.machine}, {facts.runtime}"
+        rows.append({"what": kind, "can_measure": "yes", "because": detail})
+        rows += [
+            {"what": f"{kind}, delegate {delegate}", "can_measure": "yes", "because": f"built into {facts.runtime}"}
+            for delegate in Delegate
+        ]
+    rows.append({"what": "host, energy counters", "can_measure": "no", "because": _counter_refusal()})
+    return rows
+
+
+def _counter_refusal() -> str:
+    """Why power is modelled here."""
+    if not _RAPL.exists():
+        return f"the kernel shows none ({_RAPL.parent} is absent): power is modelled"
+    return "the kernel shows RAPL counters, which this version does not read: power is modelled"

@@ -1,0 +1,192 @@
+"""The release bundle of a tier: the very file that was measured, and a manifest of all that is known about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from litefront.search.cell_record import CellRecord
+from litefront.search.run_directory import explain_os_error
+from litefront.search.store import ArtifactStore
+from litefront.search.study_results import StudyResults
+from litefront.search.tiers import Pick, pick
+from litefront.spaces.errors import InputError
+
+__all__ = ["MANIFEST_SCHEMA", "MANIFEST_VERSION", "MODEL_NAME", "check_bundle", "export_tier"]
+
+MANIFEST_SCHEMA = "litefront-manifest"
+MANIFEST_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+MODEL_NAME = "model.tflite"
+
+_REQUIRED = ("schema", "version", "tier", "study", "cell", "configuration", "model", "figures", "tools", "device")
+
+
+def export_tier(results: StudyResults, tier: str, out: Path) -> Path:
+    """Writes a tier's bundle: a folder with the `.tflite` and its manifest, whole or not at all.
+
+    Args:
+        results: The run.
+        tier: The tier's name.
+        out: The folder to make.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        InputError: If the tier has no pick, or the folder exists or cannot be written.
+    """
+    picked = pick(results, tier)
+    if picked.chosen is None:
+        raise InputError(f"The tier {tier} has no cell to export: {picked.reason}.")
+    if out.exists():
+        raise InputError(f"A bundle is written into a new folder, but {out} exists already.")
+    content = _model_content(results, picked.chosen)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"The bundle's folder must be writable: {out}: {explain_os_error(error)}.") from error
+    try:
+        (partial / MODEL_NAME).write_bytes(content)
+        manifest = json.dumps(_manifest(results, picked, picked.chosen, content), indent=2, allow_nan=False)
+        (partial / MANIFEST_NAME).write_text(manifest + "\n", encoding="utf-8")
+        partial.chmod(0o755)
+        os.rename(partial, out)
+    except OSError as error:
+        raise InputError(f"The bundle cannot be written to {out}: {explain_os_error(error)}.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def check_bundle(folder: Path) -> list[str]:
+    """What is wrong with a bundle; nothing if its files are those that were measured and the model still runs.
+
+    Args:
+        folder: The bundle.
+
+    Raises:
+        InputError: If it is no bundle that this version can read.
+    """
+    manifest = _read_manifest(folder)
+    model = folder / str(manifest["model"]["file"])
+    if not model.is_file():
+        return [f"{model.name} is missing"]
+    content = model.read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != manifest["model"]["sha256"]:
+        return [f"{model.name} has the SHA-256 {found}, but the manifest says {manifest['model']['sha256']}"]
+    return list(_run_problems(model, manifest))
+
+
+def _model_content(results: StudyResults, record: CellRecord) -> bytes:
+    """The measured file, checked against the digest that was recorded with its figures."""
+    store = ArtifactStore(results.directory.store)
+    stage = store.find("quantized", record.stages["quantized"])
+    if stage is None:
+        raise InputError(
+            f"The model of cell {record.cell} must be in {store.root}, but it is missing or damaged; "
+            "`litefront run` builds it again."
+        )
+    return store.path(stage.objects["tflite"]).read_bytes()
+
+
+def _manifest(results: StudyResults, picked: Pick, record: CellRecord, content: bytes) -> dict[str, Any]:
+    baseline = results.baseline
+    return {
+        "schema": MANIFEST_SCHEMA,
+        "version": MANIFEST_VERSION,
+        "tier": {
+            "name": picked.tier,
+            **results.spec.tiers[picked.tier].model_dump(mode="json"),
+            "reason": picked.reason,
+            "runner_up": picked.runner_up.config.params() if picked.runner_up else None,
+            "runner_up_gives": picked.trade,
+        },
+        "study": {"name": results.spec.study, "context": results.context.digest, "seed": results.spec.seed},
+        "cell": record.cell,
+        "configuration": record.config.params(),
+        "model": {
+            "file": MODEL_NAME,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size_bytes": len(content),
+            **_interface(content),
+        },
+        "figures": {name: figure.to_json() for name, figure in sorted(record.figures.items())},
+        "baseline": {
+            "configuration": dict(results.context.baseline),
+            "figures": {name: f.to_json() for name, f in sorted(baseline.figures.items())} if baseline else {},
+        },
+        "counted": dict(record.facts),
+        "noisy": record.noisy,
+        "device": {"name": record.device, **results.context.device},
+        "tools": dict(results.context.versions),
+        "measured_at": record.finished_at,
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _interface(content: bytes) -> dict[str, Any]:
+    """What the app hands in and gets back."""
+    from litefront.spaces.tflite_graph import TfliteGraph
+
+    graph = TfliteGraph(content)
+    return {
+        which: [{"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)} for tensor in tensors]
+        for which, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs))
+    }
+
+
+def _read_manifest(folder: Path) -> Mapping[str, Any]:
+    path = folder / MANIFEST_NAME
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"A bundle must hold {MANIFEST_NAME}, but {path}: {explain_os_error(error)}.") from error
+    except ValueError as error:
+        raise InputError(f"{path} must be JSON, but {error}.") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
+        raise InputError(f"{path} must be a {MANIFEST_SCHEMA}, but it says {_said_schema(manifest)!r}.")
+    if manifest.get("version") != MANIFEST_VERSION:
+        raise InputError(
+            f"{path} must be of version {MANIFEST_VERSION} to be checked, but it is of {manifest.get('version')!r}."
+        )
+    if missing := [key for key in _REQUIRED if key not in manifest]:
+        raise InputError(f"{path} must have {', '.join(_REQUIRED)}, but {', '.join(missing)} are missing.")
+    return manifest
+
+
+def _said_schema(manifest: Any) -> Any:
+    return manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+
+
+def _run_problems(model: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Runs the model as configured on this machine: it must load, delegate as many nodes, and answer finitely."""
+    import numpy as np
+
+    from litefront.objectives.devices import HostDevice
+    from litefront.spaces.deployment_config import DeploymentConfig
+    from litefront.spaces.errors import CandidateError
+
+    config = DeploymentConfig.from_params(manifest["configuration"])
+    shape = manifest["model"]["inputs"][0]["shape"]
+    with tempfile.TemporaryDirectory() as scratch:
+        rows, outputs = Path(scratch) / "rows.npy", Path(scratch) / "outputs.npy"
+        np.save(rows, np.zeros(shape, dtype=np.float32))
+        try:
+            reply = HostDevice().infer(model, rows, outputs, config)
+        except CandidateError as error:
+            yield f"the model does not run on this machine: {error}"
+            return
+        if not np.isfinite(np.load(outputs)).all():
+            yield "the model's outputs are not finite"
+    delegated = manifest["counted"].get("delegated_nodes")
+    if reply["delegated_nodes"] != delegated:
+        yield f"{reply['delegated_nodes']} nodes ran on {config.delegate} here, but {delegated} where it was measured"

@@ -1,0 +1,111 @@
+"""What the tests share: a tiny trained classifier, its `.tflite` files, and rows for it.
+
+TensorFlow takes seconds to import and each conversion about one, so everything here is made once for the whole session,
+and only when a test asks for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.spaces.base_model import BaseModel, save_keras
+from litefront.spaces.batch_size import convert
+from litefront.spaces.quantization import Quantization, quantize
+from litefront.spaces.tensorflow_environment import import_keras, prepare_environment, seed_everything
+
+CLASSES = 3
+BATCHES = (1, 4)
+
+# Before any test imports TensorFlow: the switch to tf_keras is read when it is first imported.
+prepare_environment()
+
+
+@pytest.fixture(scope="session")
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    """Images of shape (22, 8, 8, 1), float32 in [0, 1], and their classes (22,): where the bright band lies.
+
+    22 is no multiple of the larger batch.
+    """
+    rng = np.random.default_rng(0)
+    labels = np.arange(22) % CLASSES
+    images = rng.random((22, 8, 8, 1)) * 0.4
+    for image, label in zip(images, labels, strict=True):
+        image[label * 3 : label * 3 + 2] += 0.6
+    return images.astype(np.float32), labels.astype(np.int64)
+
+
+@pytest.fixture(scope="session")
+def representative_dataset(rows: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Rows to calibrate on."""
+    return rows[0]
+
+
+@pytest.fixture(scope="session")
+def keras_classifier(tmp_path_factory: pytest.TempPathFactory, rows: tuple[np.ndarray, np.ndarray]) -> BaseModel:
+    """A convolution and a dense layer on 8 x 8 images, trained for a few steps, as `save_keras` keeps it."""
+    keras = import_keras()
+    seed_everything(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+    model.fit(*rows, epochs=5, verbose=0)
+    return save_keras(model, tmp_path_factory.mktemp("classifier"))
+
+
+@pytest.fixture(scope="session")
+def float_tflites(keras_classifier: BaseModel) -> dict[int, bytes]:
+    """The float32 `.tflite` by batch size."""
+    return {batch_size: convert(keras_classifier, batch_size) for batch_size in BATCHES}
+
+
+@pytest.fixture(scope="session")
+def candidate_files(
+    float_tflites: dict[int, bytes], representative_dataset: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[Quantization, int], Path]:
+    """A file for each quantization and batch size."""
+    folder = tmp_path_factory.mktemp("candidates")
+    files = {}
+    for quantization in Quantization:
+        for batch_size, content in float_tflites.items():
+            path = folder / f"{quantization}_{batch_size}.tflite"
+            path.write_bytes(quantize(content, quantization, representative_dataset=representative_dataset))
+            files[quantization, batch_size] = path
+    return files
+
+
+@pytest.fixture(scope="session")
+def rows_file(rows: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows as a `.npy`, as devices take them."""
+    path = tmp_path_factory.mktemp("rows") / "rows.npy"
+    np.save(path, rows[0])
+    return path
+
+
+def run_rows(content: bytes, rows: np.ndarray, **options: Any) -> np.ndarray:
+    """Runs rows through a `.tflite` in this process, call by call; the last call is filled up with zeros."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, **options)
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    batch = int(taken["shape"][0])
+    outputs = []
+    for start in range(0, len(rows), batch):
+        group = rows[start : start + batch]
+        filled = np.zeros(taken["shape"], taken["dtype"])
+        filled[: len(group)] = group
+        interpreter.set_tensor(taken["index"], filled)
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(given["index"])[: len(group)].copy())
+    return np.concatenate(outputs)

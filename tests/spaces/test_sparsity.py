@@ -1,0 +1,236 @@
+"""Pruning really reaches what was asked, in training, after stripping, and in every file made from it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.spaces.base_model import BaseModel, load_keras, save_keras
+from litefront.spaces.batch_size import convert
+from litefront.spaces.errors import CandidateError
+from litefront.spaces.quantization import Quantization, quantize
+from litefront.spaces.sparsity import FineTuning, PruningSteps, prunable_layers, prune
+from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
+from litefront.spaces.tflite_graph import TfliteGraph
+from tests.conftest import run_rows
+
+SPARSITY = 0.75
+Rows = tuple[np.ndarray, np.ndarray]
+
+# ------------------------------------------------------------------------------------------------- counted steps
+
+ROWS = (1, 2, 7, 22, 63, 64, 65, 100, 640, 4000, 60_000)
+EPOCHS = (1, 2, 3, 7, 20)
+BATCHES = (1, 8, 32, 64, 1000)
+
+
+@pytest.mark.parametrize(("rows", "epochs", "batch_size"), itertools.product(ROWS, EPOCHS, BATCHES))
+def test_the_last_update_falls_on_a_step_that_is_trained(rows: int, epochs: int, batch_size: int) -> None:
+    steps = PruningSteps.count(rows, FineTuning(epochs=epochs, batch_size=batch_size))
+    assert 1 <= steps.end <= steps.total
+    assert 1 <= steps.frequency <= steps.end
+    assert steps.end % steps.frequency == 0
+    assert steps.end // steps.frequency <= 20
+
+
+def test_steps_are_counted_from_the_data() -> None:
+    # 63 batches of 64 hold 4000 rows, so 126 steps; three quarters are 94, less one 93, in fives 90: 18 updates.
+    steps = PruningSteps.count(4000, FineTuning(epochs=2, batch_size=64))
+    assert (steps.total, steps.end, steps.frequency) == (126, 90, 5)
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(64, 1), (65, 2), (128, 2), (129, 3)])
+def test_a_batch_that_is_not_full_is_a_step(rows: int, steps: int) -> None:
+    assert PruningSteps.count(rows, FineTuning(epochs=1, batch_size=64)).total == steps
+
+
+@pytest.mark.parametrize(
+    "values", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}]
+)
+def test_fine_tuning_that_trains_nothing_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`epochs >= 1`, `batch_size >= 1` and `learning_rate > 0` must hold"):
+        FineTuning(**values)
+
+
+# ----------------------------------------------------------------------------------------------------- pruning
+
+
+def pruned(model: Any, rows: Rows, sparsity: float = SPARSITY, **fine_tuning: Any) -> Any:
+    inputs, labels = rows
+    settings = FineTuning(**({"epochs": 4, "batch_size": 8} | fine_tuning))
+    loss = "sparse_categorical_crossentropy"
+    return prune(model, sparsity, inputs=inputs, labels=labels, loss=loss, fine_tuning=settings)
+
+
+def zeros_by_layer(model: Any) -> dict[str, float]:
+    """Share of zeros in the kernel of each layer that has one, nested models too."""
+    shares: dict[str, float] = {}
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            shares |= zeros_by_layer(layer)
+            continue
+        for variable in layer.weights:
+            if variable.name.split("/")[-1].startswith("kernel"):
+                shares[layer.name] = float(np.mean(np.asarray(variable) == 0))
+    return shares
+
+
+def dense(**options: Any) -> Any:
+    """A model of one dense layer of 64 x 3 weights."""
+    keras = import_keras()
+    seed_everything(0)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax", **options)]
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), *layers])
+
+
+@pytest.fixture(scope="module")
+def pruned_classifier(keras_classifier: BaseModel, rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return save_keras(pruned(load_keras(keras_classifier), rows), tmp_path_factory.mktemp("pruned"))
+
+
+def test_pruning_reaches_its_sparsity_in_every_prunable_layer(pruned_classifier: BaseModel) -> None:
+    shares = zeros_by_layer(load_keras(pruned_classifier))
+    # 54 of the 72 weights of the convolution, 648 of the 864 of the dense layer.
+    assert list(shares.values()) == [54 / 72, 648 / 864]
+
+
+def test_pruning_leaves_no_wrapper_and_no_further_variable(
+    pruned_classifier: BaseModel, keras_classifier: BaseModel
+) -> None:
+    after, before = load_keras(pruned_classifier), load_keras(keras_classifier)
+    assert [type(layer) for layer in after.layers] == [type(layer) for layer in before.layers]
+    assert [w.shape for w in after.get_weights()] == [w.shape for w in before.get_weights()]
+
+
+def test_a_pruned_model_still_tells_the_classes_apart(pruned_classifier: BaseModel, rows: Rows) -> None:
+    answers = np.asarray(load_keras(pruned_classifier)(rows[0])).argmax(axis=1)
+    assert np.mean(answers == rows[1]) > 0.8
+
+
+@pytest.mark.parametrize("quantization", Quantization)
+def test_the_zeros_are_still_there_in_the_file_of_every_quantization(
+    pruned_classifier: BaseModel, quantization: Quantization, rows: Rows
+) -> None:
+    content = quantize(convert(pruned_classifier, 4), quantization, representative_dataset=rows[0])
+    facts = TfliteGraph(content).facts(quantization)
+    assert facts.prunable_sparsity >= SPARSITY
+    # All 936 kernel weights and 11 biases: the biases need not be zero.
+    assert facts.overall_sparsity >= SPARSITY * 936 / 947
+
+
+@pytest.mark.parametrize(("epochs", "batch_size", "total"), [(1, 64, 1), (2, 64, 2), (1, 8, 3), (5, 22, 5)])
+def test_even_a_few_steps_reach_the_sparsity(rows: Rows, epochs: int, batch_size: int, total: int) -> None:
+    assert PruningSteps.count(len(rows[0]), FineTuning(epochs=epochs, batch_size=batch_size)).total == total
+    shares = zeros_by_layer(pruned(dense(), rows, epochs=epochs, batch_size=batch_size))
+    assert list(shares.values()) == [0.75]
+
+
+def test_the_same_seed_prunes_the_same(rows: Rows) -> None:
+    first, second = (pruned(dense(), rows, seed=3).get_weights() for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_weights_too_few_for_the_sparsity_lose_a_whole_number(rows: Rows) -> None:
+    # A half of 3 weights is 1 or 2; one is always left.
+    keras = import_keras()
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.layers.Input((8, 8, 1)), *layers])
+    (share,) = zeros_by_layer(pruned(model, rows, 0.5)).values()
+    assert share in (1 / 3, 2 / 3)
+
+
+def test_weights_all_alike_cannot_be_told_apart_and_cost_the_candidate(rows: Rows) -> None:
+    # Magnitude pruning keeps ties; with a learning rate this small they stay tied.
+    with pytest.raises(CandidateError, match=r"pruning to 0.75 ended at 0.0000 in layer dense"):
+        pruned(dense(kernel_initializer="ones"), rows, learning_rate=1e-30)
+
+
+def test_a_model_with_nothing_to_prune_costs_the_candidate(rows: Rows) -> None:
+    keras = import_keras()
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.BatchNormalization()]
+    model = keras.Sequential([keras.layers.Input((8, 8, 1)), *layers])
+    assert prunable_layers(model) == {}
+    with pytest.raises(CandidateError, match="no layer whose weights can be pruned"):
+        pruned(model, rows)
+
+
+def test_layers_of_a_nested_model_are_pruned(rows: Rows) -> None:
+    keras = import_keras()
+    seed_everything(0)
+    image = keras.layers.Input((8, 8, 1))
+    inner = keras.Sequential(
+        [keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, name="inner_conv"), keras.layers.Flatten()], name="body"
+    )
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="head")(inner(image)))
+    assert set(prunable_layers(model)) == {"inner_conv", "head"}
+    assert zeros_by_layer(pruned(model, rows)) == {"inner_conv": 0.75, "head": 0.75}
+
+
+def test_a_nested_model_keeps_its_trained_weights(rows: Rows) -> None:
+    keras = import_keras()
+    seed_everything(0)
+    image = keras.layers.Input((8, 8, 1))
+    inner = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)], name="body")
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(inner(image)))
+    before = inner.layers[-1].get_weights()[0]
+    after = pruned(model, rows, 0.5, epochs=1, learning_rate=1e-12).get_layer("body").layers[-1].get_weights()[0]
+    kept = after != 0
+    np.testing.assert_allclose(after[kept], before[kept], rtol=1e-4, atol=1e-7)
+
+
+def test_a_layer_that_the_toolkit_does_not_know_is_left_alone(rows: Rows) -> None:
+    tf, keras = import_tensorflow(), import_keras()
+    seed_everything(0)
+
+    class Scale(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight("kernel", (int(shape[-1]),), initializer="ones")
+            super().build(shape)
+
+        def call(self, inputs: Any) -> Any:
+            return tf.multiply(inputs, self.kernel)
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            Scale(name="scale"),
+            keras.layers.Dense(3, activation="softmax", name="head"),
+        ]
+    )
+    assert set(prunable_layers(model)) == {"head"}
+    result = pruned(model, rows)
+    assert zeros_by_layer(result) == {"scale": 0.0, "head": 0.75}
+    assert type(result.get_layer("scale")) is Scale
+
+
+def test_depthwise_kernels_and_normalisations_are_left_whole(rows: Rows) -> None:
+    keras = import_keras()
+    seed_everything(0)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((8, 8, 1)),
+            keras.layers.DepthwiseConv2D(3, name="depthwise"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax", name="head"),
+        ]
+    )
+    assert set(prunable_layers(model)) == {"head"}
+    assert zeros_by_layer(pruned(model, rows))["head"] == 0.75
+
+
+def test_a_pruned_file_answers_as_its_model(pruned_classifier: BaseModel, rows: Rows) -> None:
+    answers = run_rows(convert(pruned_classifier, 4), rows[0])
+    np.testing.assert_allclose(answers, np.asarray(load_keras(pruned_classifier)(rows[0])), atol=1e-5)
+
+
+def test_prunable_layers_of_a_kept_model_are_those_of_the_model(keras_classifier: BaseModel) -> None:
+    found = prunable_layers(load_keras(keras_classifier))
+    assert [weight.shape for weights in found.values() for weight in weights] == [(3, 3, 1, 8), (288, 3)]
+    assert keras_classifier.path.suffix == Path("model.keras").suffix
