@@ -118,8 +118,9 @@ class _Candidate:
         missing = self.batch_size - len(rows)
         if missing:
             rows = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
-        if tuple(rows.shape) != tuple(self._input["shape"]):
-            raise ValueError(f"the model takes {tuple(self._input['shape'])}, but the data gives {tuple(rows.shape)}")
+        expected = tuple(self._input["shape"].tolist())
+        if rows.shape != expected:
+            raise ValueError(f"the model takes {expected}, but the data gives {rows.shape}")
         self._interpreter.set_tensor(self._input["index"], rows.astype(self._input["dtype"], copy=False))
 
     def call(self, rows: np.ndarray) -> np.ndarray:

@@ -82,8 +82,9 @@ class CellPlans:
         self._check_accuracy_gate(draft)
         latency = draft.note((yield self.calls.latency(quantized, draft.config)))
         draft.take_latency(latency)
-        _check_delegate_ran(draft)
         self._estimate_power(draft)
+        _check_delegate_ran(draft)
+        self._check_load(draft)
 
     def _check_accuracy_gate(self, draft: _Draft) -> None:
         max_drop = self.spec.gates.max_accuracy_drop
@@ -101,10 +102,14 @@ class CellPlans:
     def _estimate_power(self, draft: _Draft) -> None:
         inputs = power_inputs(draft.record(CellState.MEASURED))
         draft.figures["energy_mj"] = self.device.power_model.energy(inputs)
+        if self.spec.load is not None:
+            draft.figures["power_mw"] = self.device.power_model.power(inputs, self.spec.load.samples_per_s)
+
+    def _check_load(self, draft: _Draft) -> None:
         if self.spec.load is None:
             return
         load = self.spec.load.samples_per_s
-        draft.figures["power_mw"] = self.device.power_model.power(inputs, load)
+        inputs = power_inputs(draft.record(CellState.MEASURED))
         if (needed := utilisation(inputs, load)) > 1:
             raise _RejectionError(
                 f"a load of {load:g} samples/s needs {needed:.0%} of the time, at {inputs.latency_ms:.4g} ms a call "

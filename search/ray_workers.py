@@ -122,8 +122,8 @@ def _start_ray(cores: int, resources: dict[str, float]) -> None:
     # Ray's own telemetry and its warning about accelerators that this project does not use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray's default, said aloud: left unsaid, it prints a notice.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Ray's notices, such as that its default of a token is on, go to its own log files.
+    logging.getLogger("ray").setLevel(logging.ERROR)
     with _quiet_children():
         ray.init(
             num_cpus=cores,

@@ -1,6 +1,6 @@
 "use strict";
 // Lays out what report.py worked out. Text reaches the page as text nodes only, and plotly escaped, because names and
-// reasons are whatever a user or a tool wrote.
+// reasons are whatever a user or a tool wrote. One file, section by section as on the page, since it is pasted into it.
 
 const data = JSON.parse(document.getElementById("report-data").textContent);
 const measured = data.cells.filter((cell) => cell.choice);
@@ -29,9 +29,10 @@ const tag = (text, title = "", kind = "") => element("span", { class: `tag ${kin
 const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 const isLower = (figure) => figure.direction === "minimize";
 const hasBoth = (cell, x, y) => x.name in cell.figures && y.name in cell.figures;
+const withDetail = (figure) => [figure.title, figure.detail].filter(Boolean).join(", ");
 const lossOf = (figure, cell) => cell.figures[figure.name].value * (isLower(figure) ? 1 : -1);
 
-// ---------------------------------------------------------------------------------------------------- head
+// -------------------------------------------------------------------------------- head
 
 function showHead() {
   const { counts, device, versions } = data.study;
@@ -41,7 +42,13 @@ function showHead() {
     (counts.outside ? `; ${counts.outside} more measured outside it` : "");
   const entries = {
     when: [data.study.started_text, data.study.last_cell_text && `last cell ${data.study.last_cell_text}`],
-    device: [device.name, device.processor, device.cores && plural(device.cores, "core"), device.machine, device.runtime],
+    device: [
+      device.name,
+      device.processor,
+      device.cores && plural(device.cores, "core"),
+      device.machine,
+      device.runtime,
+    ],
     tools: Object.entries(versions).map(([name, version]) => `${name} ${version}`),
     objectives: data.figures.slice(0, data.objectives.length).map((figure) => figure.title),
     load: [data.study.samples_per_s && `${data.study.samples_per_s} samples/s`],
@@ -59,7 +66,7 @@ function showHead() {
   }
 }
 
-// ---------------------------------------------------------------------------------------------------- picks
+// -------------------------------------------------------------------------------- picks
 
 function showPicks() {
   const place = byId("picks");
@@ -92,9 +99,8 @@ function cardTable(pick) {
   const heads = ["", "", "vs. baseline", ...(limits ? ["limit"] : [])];
   const rows = Object.entries(pick.figures).map(([name, figure]) => {
     const column = figureByName[name];
-    const worse = name === "accuracy" ? figure.relative < 0 : isLower(column) ? figure.relative > 1 : figure.relative < 1;
-    const same = figure.relative === (name === "accuracy" ? 0 : 1);
-    const kind = figure.relative === null || same ? "" : worse ? "worse" : "better";
+    const change = figure.relative === null ? 0 : figure.relative - (name === "accuracy" ? 0 : 1);
+    const kind = change === 0 ? "" : change > 0 === isLower(column) ? "worse" : "better";
     const limit = pick.limits[name] && `${isLower(column) ? "\u2264" : "\u2265"} ${pick.limits[name]}`;
     return element(
       "tr",
@@ -115,13 +121,18 @@ function intervalBelow(figure) {
   return element("span", { class: "interval", title }, figure.interval_text);
 }
 
-// ---------------------------------------------------------------------------------------------------- front
+// -------------------------------------------------------------------------------- front
 
 function theme() {
   const dark = DARK.matches && !printing;
-  return dark
-    ? { text: "#e6e8ea", soft: "#98a1a9", grid: "#2a3036", card: "#1b1f23", line: "#6b747c", faint: 0.55, named: NAMED_COLOURS_DARK, ordered: ORDERED_COLOURS_DARK }
-    : { text: "#1d2226", soft: "#687078", grid: "#e8eaec", card: "#ffffff", line: "#9aa2a9", faint: 0.4, named: NAMED_COLOURS, ordered: ORDERED_COLOURS };
+  const ground = dark
+    ? { text: "#e6e8ea", soft: "#98a1a9", grid: "#2a3036", card: "#1b1f23", line: "#6b747c", faint: 0.55 }
+    : { text: "#1d2226", soft: "#687078", grid: "#e8eaec", card: "#ffffff", line: "#9aa2a9", faint: 0.4 };
+  return {
+    ...ground,
+    named: dark ? NAMED_COLOURS_DARK : NAMED_COLOURS,
+    ordered: dark ? ORDERED_COLOURS_DARK : ORDERED_COLOURS,
+  };
 }
 
 function layoutBase(colours, printHeight) {
@@ -129,13 +140,22 @@ function layoutBase(colours, printHeight) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colours.text },
-    hoverlabel: { align: "left", bgcolor: colours.card, bordercolor: colours.line, font: { color: colours.text, size: 12 } },
+    hoverlabel: {
+      align: "left",
+      bgcolor: colours.card,
+      bordercolor: colours.line,
+      font: { color: colours.text, size: 12 },
+    },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colours.line, activecolor: colours.text },
     ...(printing ? { width: 1000, height: printHeight } : { autosize: true }),
   };
 }
 
-const PLOT_CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const PLOT_CONFIG = {
+  responsive: true,
+  displaylogo: false,
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+};
 
 function setUpFront() {
   const axes = data.figures.filter((figure) => figure.everywhere);
@@ -143,16 +163,16 @@ function setUpFront() {
     byId("front").replaceChildren(element("p", { class: "note" }, "No cell is measured yet, so there is no front."));
     return;
   }
+  const option = (value, text) => element("option", { value }, text);
   for (const id of ["x-figure", "y-figure"]) {
-    byId(id).append(...axes.map((figure) => element("option", { value: figure.name }, `${figure.title}, ${figure.detail}`.replace(/, $/, ""))));
+    byId(id).append(...axes.map((figure) => option(figure.name, withDetail(figure))));
   }
-  byId("colour").append(
-    ...data.parameters.map((parameter) => element("option", { value: parameter.name }, parameter.name.replace("_", " "))),
-    element("option", { value: "front" }, "front"),
-  );
+  const colourings = [...data.parameters.map((parameter) => parameter.name), "front"];
+  byId("colour").append(...colourings.map((name) => option(name, name.replace("_", " "))));
   const names = axes.map((figure) => figure.name);
-  byId("y-figure").value = data.objectives[0];
-  byId("x-figure").value = names.includes("latency_ms") && data.objectives[0] !== "latency_ms" ? "latency_ms" : (names[1] ?? names[0]);
+  const [first, second = first] = names;
+  byId("y-figure").value = first;
+  byId("x-figure").value = names.includes("latency_ms") && first !== "latency_ms" ? "latency_ms" : second;
   byId("colour").value = "quantization";
   byId("rejected-control").hidden = !missed.some((cell) => names.filter((name) => name in cell.figures).length > 1);
   for (const axis of ["x", "y"]) {
@@ -199,15 +219,20 @@ function drawFront() {
       if (Object.keys(change).some((key) => /axis|size|width/.test(key))) placeLabels(chart, x, y, colours);
     });
   });
-  const rejectedNote = byId("rejected").checked ? ` ${missedHere.length} of ${missed.length} rejected or failed cells have both figures.` : "";
-  byId("front-note").textContent =
-    `Large: on the front over ${data.objectives.map((name) => figureByName[name].title).join(", ")}. Small and faint: dominated. ` +
-    `The line joins the ${plural(steps.length, "cell")} that no other beats in these two figures alone.${rejectedNote}`;
+  const objectives = data.objectives.map((name) => figureByName[name].title).join(", ");
+  const notes = [
+    `Large: on the front over ${objectives}. Small and faint: dominated.`,
+    `The line joins the ${plural(steps.length, "cell")} that no other beats in these two figures alone.`,
+  ];
+  if (byId("rejected").checked) {
+    notes.push(`${missedHere.length} of ${missed.length} rejected or failed cells have both figures.`);
+  }
+  byId("front-note").textContent = notes.join(" ");
 }
 
 function axisLayout(figure, log, colours) {
   const provenance = figure.provenance ? `, ${figure.provenance}` : "";
-  const title = `${figure.title}${figure.detail ? `, ${figure.detail}` : ""}${provenance} (${isLower(figure) ? "lower" : "higher"} is better)`;
+  const title = `${withDetail(figure)}${provenance} (${isLower(figure) ? "lower" : "higher"} is better)`;
   const bytes = figure.unit === "bytes" ? { tickformat: "~s", ticksuffix: "B" } : {};
   // Over more than a decade 1, 2 and 5 are enough; plotly would write every digit.
   const decades = log && spread(figure) > 10 ? { dtick: "D2" } : {};
@@ -254,7 +279,8 @@ function cellTraces(x, y, colours) {
     // The baseline's diamond comes last, for the legend shows the first.
     drawn.sort((a, b) => (a.cell === data.baseline) - (b.cell === data.baseline));
     // Dominated cells are drawn first, so that they never cover the front.
-    const parts = [drawn.filter((cell) => !cell.front), drawn.filter((cell) => cell.front)].filter((part) => part.length);
+    const byFront = [false, true].map((front) => drawn.filter((cell) => cell.front === front));
+    const parts = byFront.filter((part) => part.length);
     return parts.map((part, index) => cellTrace(part, title, colour, index === parts.length - 1, x, y, colours));
   });
 }
@@ -269,10 +295,14 @@ function colourGroups(colours) {
   }
   const { values } = data.parameters.find((parameter) => parameter.name === by);
   const ordered = typeof values[0] === "number";
+  const colourOf = (index) => {
+    if (!ordered) return colours.named[index % colours.named.length];
+    return along(colours.ordered, index / Math.max(1, values.length - 1));
+  };
   return values
     .map((value, index) => ({
       title: ordered ? `${by.replace("_", " ")} ${value}` : String(value),
-      colour: ordered ? along(colours.ordered, values.length === 1 ? 0.5 : index / (values.length - 1)) : colours.named[index % colours.named.length],
+      colour: colourOf(index),
       members: shown.filter((cell) => cell.params[by] === value),
     }))
     .filter((group) => group.members.length);
@@ -298,19 +328,31 @@ function cellTrace(cells, title, colour, inLegend, x, y, colours) {
       size: front ? 12 : 7,
       opacity: marked.map((mark) => (front || mark ? 1 : colours.faint)),
       symbol: cells.map((cell) => (cell.cell === data.baseline ? "diamond" : "circle")),
-      line: { color: marked.map((mark) => (mark ? colours.text : colours.card)), width: marked.map((mark) => (mark ? 2 : 0.75)) },
+      line: {
+        color: marked.map((mark) => (mark ? colours.text : colours.card)),
+        width: marked.map((mark) => (mark ? 2 : 0.75)),
+      },
     },
-    ...(byId("intervals").checked ? { error_x: errorBars(cells, x, colour, front), error_y: errorBars(cells, y, colour, front) } : {}),
+    error_x: errorBars(cells, x, colour),
+    error_y: errorBars(cells, y, colour),
   };
 }
 
-function errorBars(cells, figure, colour, front) {
+function errorBars(cells, figure, colour) {
   const reach = (side) => (cell) => {
     const { value, interval } = cell.figures[figure.name];
     return interval ? Math.abs(interval[side] - value) : 0;
   };
-  const alpha = front ? "a0" : "40";
-  return { type: "data", symmetric: false, array: cells.map(reach(1)), arrayminus: cells.map(reach(0)), color: colour + alpha, thickness: 1, width: 0 };
+  return {
+    visible: byId("intervals").checked,
+    type: "data",
+    symmetric: false,
+    array: cells.map(reach(1)),
+    arrayminus: cells.map(reach(0)),
+    color: colour + (cells[0].front ? "a0" : "40"),
+    thickness: 1,
+    width: 0,
+  };
 }
 
 function missedTrace(cells, x, y, colours) {
@@ -334,18 +376,20 @@ function hoverText(cell) {
     const relative = figure.relative_text && cell.cell !== data.baseline ? `, ${figure.relative_text}` : "";
     return plain(`${columnName(name)}: ${figure.text}${interval}${relative}, ${figure.provenance}`);
   });
-  const notes = [cell.noisy && `noisy: ${cell.noisy}`, cell.reason].filter(Boolean).map((text) => plain(text).slice(0, 120));
-  return [`<b>${plain(cell.label)}</b>`, ...lines, ...notes].join("<br>");
+  const notes = [cell.noisy && `noisy: ${cell.noisy}`, cell.reason].filter(Boolean);
+  return [`<b>${plain(cell.label)}</b>`, ...lines, ...notes.map((text) => plain(text.slice(0, 120)))].join("<br>");
 }
 
 const columnName = (name) => `${figureByName[name].title}${name === "latency_p90_ms" ? " p90" : ""}`;
 
-// ---------------------------------------------------------------------------------------------------- labels of the front
+// -------------------------------------------------------------------------------- labels of the front
 
 function placeLabels(chart, x, y, colours) {
   const texts = new Map();
   if (data.baseline) texts.set(data.baseline, ["baseline"]);
-  for (const pick of data.picks.filter((one) => one.cell)) texts.set(pick.cell, [...(texts.get(pick.cell) ?? []), pick.tier]);
+  for (const { cell, tier } of data.picks.filter((pick) => pick.cell)) {
+    texts.set(cell, [...(texts.get(cell) ?? []), tier]);
+  }
   const { xaxis, yaxis } = chart._fullLayout;
   const at = (cell) => ({ x: xaxis.d2p(cell.figures[x.name].value), y: yaxis.d2p(cell.figures[y.name].value) });
   const drawn = shown.filter((cell) => hasBoth(cell, x, y));
@@ -364,26 +408,40 @@ function placeLabels(chart, x, y, colours) {
 
 /** The place for a label of that width, near its point, that covers the fewest points and no other label. */
 function bestSpot(point, width, points, boxes, plotWidth, plotHeight) {
-  const height = 20;
+  const plot = { left: 0, right: plotWidth, top: 0, bottom: plotHeight };
+  const around = points.map((one) => boxAt(one, 14, 14));
   let best = null;
   for (const distance of [26, 44, 66, 92]) {
     for (let turn = 0; turn < 12; turn += 1) {
-      const angle = (turn * Math.PI) / 6 + Math.PI / 12;
-      const centre = { x: point.x + (distance + width / 2 - 10) * Math.cos(angle), y: point.y - distance * Math.sin(angle) };
-      const box = { left: centre.x - width / 2, right: centre.x + width / 2, top: centre.y - height / 2, bottom: centre.y + height / 2, ...centre };
-      const outside = box.left < 0 || box.right > plotWidth || box.top < 0 || box.bottom > plotHeight;
-      const overlaps = boxes.filter((other) => box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom);
-      const covered = points.filter((one) => one.x > box.left - 7 && one.x < box.right + 7 && one.y > box.top - 7 && one.y < box.bottom + 7);
-      const cost = distance / 50 + 100 * overlaps.length + 3 * covered.length + (outside ? 50 : 0);
-      if (!best || cost < best.cost) best = { ...box, cost };
+      const angle = ((turn + 0.5) * Math.PI) / 6;
+      const reach = distance + width / 2 - 10;
+      const spot = boxAt({ x: point.x + reach * Math.cos(angle), y: point.y - distance * Math.sin(angle) }, width, 20);
+      const labels = boxes.filter((other) => overlap(spot, other)).length;
+      const covered = around.filter((other) => overlap(spot, other)).length;
+      const cost = 100 * labels + (contains(plot, spot) ? 0 : 50) + 3 * covered + distance / 50;
+      if (!best || cost < best.cost) best = { ...spot, cost };
     }
   }
   return best;
 }
 
+const boxAt = ({ x, y }, width, height) => ({
+  x,
+  y,
+  left: x - width / 2,
+  right: x + width / 2,
+  top: y - height / 2,
+  bottom: y + height / 2,
+});
+const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+const contains = (a, b) => a.left <= b.left && b.right <= a.right && a.top <= b.top && b.bottom <= a.bottom;
+
 function annotation(cell, text, spot, point, x, y, colours) {
   // On a logarithmic axis plotly takes an annotation's place as the logarithm.
-  const place = (figure, axis) => (byId(`${axis}-log`).checked ? Math.log10(cell.figures[figure.name].value) : cell.figures[figure.name].value);
+  const place = (figure, axis) => {
+    const { value } = cell.figures[figure.name];
+    return byId(`${axis}-log`).checked ? Math.log10(value) : value;
+  };
   return {
     x: place(x, "x"),
     y: place(y, "y"),
@@ -400,14 +458,16 @@ function annotation(cell, text, spot, point, x, y, colours) {
   };
 }
 
-// ---------------------------------------------------------------------------------------------------- table of cells
+// -------------------------------------------------------------------------------- table of cells
 
+const share = (key) => (facts) => facts[key].toFixed(3);
+const partOf = (key, all) => (facts) => `${facts[key]} of ${facts[all]}`;
 const FACT_COLUMNS = [
-  { title: "achieved", detail: "sparsity, prunable", key: "prunable_sparsity", text: (facts) => facts.prunable_sparsity.toFixed(3) },
-  { title: "achieved", detail: "sparsity, overall", key: "overall_sparsity", text: (facts) => facts.overall_sparsity.toFixed(3) },
-  { title: "quantized", detail: "weight bytes", key: "quantized_share", text: (facts) => facts.quantized_share.toFixed(3) },
-  { title: "ops", detail: "quantized", key: "ops_quantized", text: (facts) => `${facts.ops_quantized} of ${facts.ops}` },
-  { title: "nodes", detail: "delegated", key: "delegated_nodes", text: (facts) => `${facts.delegated_nodes} of ${facts.nodes}` },
+  { title: "achieved", detail: "sparsity, prunable", key: "prunable_sparsity", text: share("prunable_sparsity") },
+  { title: "achieved", detail: "sparsity, overall", key: "overall_sparsity", text: share("overall_sparsity") },
+  { title: "quantized", detail: "share of weights", key: "quantized_share", text: share("quantized_share") },
+  { title: "ops", detail: "quantized", key: "ops_quantized", text: partOf("ops_quantized", "ops") },
+  { title: "nodes", detail: "delegated", key: "delegated_nodes", text: partOf("delegated_nodes", "nodes") },
 ];
 let order = null;
 
@@ -428,7 +488,8 @@ function columns() {
     key: (cell) => cell.figures[figure.name]?.value,
     content: (cell) => figureContent(cell, figure),
   }));
-  const facts = FACT_COLUMNS.filter(({ key }) => shown.some((cell) => key in cell.facts)).map(({ title, detail, key, text }) => ({
+  const counted = FACT_COLUMNS.filter(({ key }) => shown.some((cell) => key in cell.facts));
+  const facts = counted.map(({ title, detail, key, text }) => ({
     title,
     detail,
     number: true,
@@ -444,7 +505,8 @@ function figureContent(cell, column) {
   const figure = cell.figures[column.name];
   if (!figure) return ["\u2013"];
   const relative = cell.cell === data.baseline ? "baseline" : figure.relative_text;
-  const title = [figure.interval_text && `${100 * figure.confidence} % interval ${figure.interval_text}`, figure.source].filter(Boolean).join("; ");
+  const interval = figure.interval_text && `${100 * figure.confidence} % interval ${figure.interval_text}`;
+  const title = [interval, figure.source].filter(Boolean).join("; ");
   return [
     element("span", { title }, figure.text),
     column.provenance ? null : tag(figure.provenance),
@@ -495,19 +557,23 @@ function fillCells(all) {
 function cellRow(cell, all) {
   const kind = cell.front ? "front" : "";
   const cells = all.map((column) => element("td", { class: column.number ? "number" : "" }, ...column.content(cell)));
-  return element("tr", { class: kind, title: `${cell.front ? "on the front" : "dominated"}; cell ${cell.cell}` }, ...cells);
+  const identity = `cell ${cell.cell}${cell.facts.sha256 ? `, sha256 ${cell.facts.sha256}` : ""}`;
+  return element("tr", { class: kind, title: identity }, ...cells);
 }
 
-// ---------------------------------------------------------------------------------------------------- rejected and failed
+// -------------------------------------------------------------------------------- rejected and failed
 
 function showMissed() {
   if (!missed.length) byId("missed").append(element("p", { class: "note" }, "No cell was rejected or failed."));
   else byId("missed").append(framed(["cell", "", "reason", "figures until then"], missed.map(missedRow)));
   if (!data.refusals.length) return;
   const refused = data.refusals.reduce((sum, { count }) => sum + count, 0);
-  const rows = data.refusals.map(({ reason, count }) => element("tr", {}, element("td", { class: "number" }, count), element("td", { class: "reason" }, reason)));
+  const rows = data.refusals.map(({ reason, count }) =>
+    element("tr", {}, element("td", { class: "number" }, count), element("td", { class: "reason" }, reason)),
+  );
+  const all = plural(data.study.configurations, "configuration");
   byId("refusals").append(
-    element("p", {}, `${refused} of ${plural(data.study.configurations, "configuration")} were refused before anything was spent:`),
+    element("p", {}, `${refused} of ${all} were refused before anything was spent:`),
     framed(["count", "reason"], rows),
   );
 }
@@ -530,7 +596,7 @@ function framed(heads, rows) {
   return element("div", { class: "scroll" }, table);
 }
 
-// ---------------------------------------------------------------------------------------------------- stages
+// -------------------------------------------------------------------------------- stages
 
 function showStages() {
   if (!data.stages.length) {
@@ -540,7 +606,8 @@ function showStages() {
   }
   const rows = data.stages.map((stage) => {
     const numbers = [stage.runs, stage.hits, stage.failures, stage.spent_text, stage.saved_text];
-    return element("tr", {}, element("td", {}, stage.stage), ...numbers.map((value) => element("td", { class: "number" }, value)));
+    const cells = numbers.map((value) => element("td", { class: "number" }, value));
+    return element("tr", {}, element("td", {}, stage.stage), ...cells);
   });
   byId("stages").append(framed(["stage", "runs", "reused", "failures", "spent", "saved by reuse"], rows));
   for (const head of [...byId("stages").querySelectorAll("th")].slice(1)) head.className = "number";
@@ -570,13 +637,11 @@ function drawStages() {
     xaxis: { title: { text: "seconds" }, gridcolor: colours.grid, linecolor: colours.line, zeroline: false },
     yaxis: { linecolor: colours.line, automargin: true, showline: true },
   };
-  Plotly.react(byId("stage-chart"), [bar("spent", "spent", colours.named[0]), bar("saved", "saved by reuse", colours.line)], layout, {
-    ...PLOT_CONFIG,
-    displayModeBar: false,
-  });
+  const traces = [bar("spent", "spent", colours.named[0]), bar("saved", "saved by reuse", colours.line)];
+  Plotly.react(byId("stage-chart"), traces, layout, { ...PLOT_CONFIG, displayModeBar: false });
 }
 
-// ---------------------------------------------------------------------------------------------------- all of it
+// -------------------------------------------------------------------------------- all of it
 
 function redraw() {
   if (byId("front-chart")) drawFront();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import random
 import warnings
@@ -226,17 +227,25 @@ def quiet_optuna() -> Iterator[None]:
 def open_journal(path: Path) -> JournalStorage:
     """Opens the journal in a run directory that this process has locked.
 
-    A lock that a killed run left behind is removed. A journal with a damaged line is put aside and begun anew: the
-    cells' own records fill it again.
+    A lock that a killed run left behind is removed. Optuna reads a journal up to its first damaged line and then for
+    ever fails, so a journal that has one is put aside and begun anew: the cells' own records fill it again.
     """
     Path(f"{path}.lock").unlink(missing_ok=True)
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except ValueError as error:
+    if path.exists() and not _is_whole_journal(path):
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)
-        _log.warning("%s is damaged (%s); it is kept as %s and made again.", path.name, error, aside.name)
-        return JournalStorage(JournalFileBackend(str(path)))
+        _log.warning("%s is damaged; it is kept as %s and made again.", path.name, aside.name)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _is_whole_journal(path: Path) -> bool:
+    content = path.read_bytes()
+    try:
+        for line in content.splitlines():
+            json.loads(line)
+    except ValueError:
+        return False
+    return not content or content.endswith(b"\n")
 
 
 def open_journal_to_read(path: Path) -> JournalStorage:

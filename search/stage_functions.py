@@ -127,7 +127,7 @@ def _base(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
         refusal = "sparsity other than 0 needs a layer whose weights can be pruned, and the model has none"
     facts = {
         "format": model.format.value,
-        "inputs": [asdict(spec) for spec in inputs],
+        "inputs": [asdict(spec) | {"shape": list(spec.shape)} for spec in inputs],
         "pruning_refusal": refusal,
         # A `.tflite` cannot be converted again: it keeps the batch that it has.
         "fixed_batch_size": max(1, batch) if model.format is ModelFormat.TFLITE else None,

@@ -184,7 +184,7 @@ class _Run:
             self._context_digest = context.digest
             self._records = read_records(self._directory, context.digest)
             sampler = self._sampler(context, capabilities, baseline)
-            self._progress.opened(context, len(self._settled()), self._target(sampler))
+            self._progress.opened(context, self._settled(sampler), self._target(sampler))
             plans = CellPlans(
                 self._spec, self._calls, self._device, context.digest, baseline, reference=self._reference(baseline)
             )
@@ -275,7 +275,7 @@ class _Run:
             if stop():
                 for plan in self._scheduler.drop_what_waits():
                     under_way.pop(plan, None)
-            while not stop() and not self._out_of_time() and self._may_add(len(under_way), target):
+            while not stop() and not self._out_of_time() and self._may_add(sampler, len(under_way), target):
                 proposal = sampler.propose()
                 if proposal is None:
                     break
@@ -287,8 +287,8 @@ class _Run:
             for plan, record in self._scheduler.finished():
                 self._keep(record, under_way.pop(plan), sampler)
 
-    def _may_add(self, under_way: int, target: int) -> bool:
-        return under_way < self._width and len(self._settled()) + under_way < target
+    def _may_add(self, sampler: CellSampler, under_way: int, target: int) -> bool:
+        return under_way < self._width and self._settled(sampler) + under_way < target
 
     def _keep(self, record: CellRecord, proposal: Proposal, sampler: CellSampler) -> None:
         """The record goes to the disk first, then to the sampler: what is lost in between is told again."""
@@ -297,8 +297,10 @@ class _Run:
         sampler.tell(proposal, record)
         self._progress.cell_finished(record, self._records.values())
 
-    def _settled(self) -> list[CellRecord]:
-        return [record for record in self._records.values() if record.state is not CellState.FAILED]
+    def _settled(self, sampler: CellSampler) -> int:
+        """Cells of the space that need no more work; a space that was narrowed leaves others behind."""
+        cells = set(sampler.cells)
+        return sum(record.config in cells and record.state is not CellState.FAILED for record in self._records.values())
 
     def _target(self, sampler: CellSampler) -> int:
         budget = self._spec.budget.cells

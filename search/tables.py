@@ -150,8 +150,8 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str, headings: Mapping[str,
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     buffer = io.StringIO()
-    # As wide as it takes: a terminal may scroll, a cut figure is lost.
-    Console(file=buffer, width=400, force_terminal=False).print(table)
+    # As wide as it takes: a terminal may scroll, a cut figure is lost. Without markup, a reason may hold brackets.
+    Console(file=buffer, width=400, force_terminal=False, markup=False, emoji=False).print(table)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     return "\n".join(line for line in lines if line)
 

@@ -101,21 +101,23 @@ class Task:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the data, a sentence each: the rule, then what came."""
+        for name, data in (("evaluation", self.evaluation), ("training", self.training)):
+            if not isinstance(data, Dataset | None) or (data is None and name == "evaluation"):
+                yield f"`{name}` must be a litefront.search.Dataset, but got {type(data).__name__}."
+                return
         yield from _dataset_problems("evaluation", self.evaluation)
         if self.training is not None:
             yield from _dataset_problems("training", self.training)
         if self.representative is not None:
             yield from _dataset_problems("representative", Dataset(self.representative))
-        row = np.shape(self.evaluation.inputs)[1:]
+        row = _row_shape(self.evaluation.inputs)
         for name, rows in (
             ("training", self.training.inputs if self.training else None),
             ("representative", self.representative),
         ):
-            if rows is not None and np.shape(rows)[1:] != row:
-                yield (
-                    f"A row of the {name} inputs must have the shape of an evaluation row {row}, "
-                    f"but got {np.shape(rows)[1:]}."
-                )
+            shape = _row_shape(rows)
+            if None not in (row, shape) and shape != row:
+                yield f"A row of the {name} inputs must have the shape of an evaluation row {row}, but got {shape}."
         try:
             find_metric(self.scored_by)
         except ValueError as error:
@@ -138,8 +140,11 @@ def _dataset_problems(name: str, data: Dataset) -> Iterator[str]:
         elif array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.count_nonzero(~np.isfinite(array)))
             yield f"The {what} must be finite, but {bad} of {array.size} values are NaN or infinite."
-    if data.labels is not None and len(data.inputs) != len(data.labels):
-        yield (
-            f"The {name} data must have as many labels as inputs, "
-            f"but got {len(data.labels)} labels for {len(data.inputs)} inputs."
-        )
+    rows = [len(array) for array in arrays.values() if _row_shape(array) is not None]
+    if len(rows) == 2 and rows[0] != rows[1]:
+        yield (f"The {name} data must have as many labels as inputs, but got {rows[1]} labels for {rows[0]} inputs.")
+
+
+def _row_shape(array: Any) -> tuple[int, ...] | None:
+    """The shape of one row; None of what has no rows."""
+    return array.shape[1:] if isinstance(array, np.ndarray) and array.ndim else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
+import pickle
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from litefront.search.digests import digest_of_array, digest_of_json, digest_of_
 from litefront.search.study_file import StudyFile
 from litefront.search.study_spec import FilesTask
 from litefront.search.task import Dataset, Task
+from litefront.search.user_modules import UserModules
 from litefront.spaces.errors import InputError
 from litefront.spaces.sparsity import FineTuning
 from litefront.spaces.tensorflow_environment import prepare_environment
@@ -56,30 +57,48 @@ def load_task(study: StudyFile) -> LoadedTask:
     prepare_environment()
     if isinstance(study.spec.task, FilesTask):
         task = _task_from_files(study.spec.task, study.folder)
-        modules: list[ModuleType] = []
+        code: list[str] = []
+        user_modules, by_value = UserModules({}), []
     else:
-        task, modules = _task_from_code(study.spec.task, study.folder)
+        path, attribute = _task_file(study.spec.task, study.folder)
+        user_modules = UserModules.beside(path)
+        module = _execute(path, user_modules)
+        task = _task_of(module, attribute, path)
+        code = [digest_of_path(path), user_modules.digest]
+        by_value = [module, *user_modules.imported()]
     if problems := list(task.problems()):
         raise InputError(problems)
-    return _with_digests(task, modules)
+    return _with_digests(task, code, _pack(task, user_modules, by_value))
 
 
-def explain_user_error(error: BaseException, folder: Path | None = None) -> str:
-    """An exception of the user's code in one line: what, and where in their file."""
+def explain_user_error(error: BaseException) -> str:
+    """An exception of the user's code in one line: what, and where in their file.
+
+    Their file is the last one on the way that neither an installed package nor litefront brings.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if folder is None or Path(frame.filename).is_relative_to(folder)]
+    theirs = [frame for frame in frames if _is_users(frame.filename)]
     where = f" at {Path(theirs[-1].filename).name}:{theirs[-1].lineno}" if theirs else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}{where}"
+
+
+def _is_users(file_name: str) -> bool:
+    path = Path(file_name)
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    ours = path.is_relative_to(Path(__file__).parent.parent) and "studies" not in path.parts
+    return not (installed or ours or path.is_relative_to(sys.base_prefix) or path.name.startswith(("<", "__")))
 
 
 def _task_from_files(files: FilesTask, folder: Path) -> Task:
     data_path = folder / files.data
     try:
-        with np.load(data_path, allow_pickle=False) as stored:
+        with open(data_path, "rb") as file:
+            stored = np.load(file, allow_pickle=False)
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise InputError(f"`task.data` must be a .npz file, but there is nothing at {data_path}.") from None
-    except (OSError, ValueError, AttributeError) as error:
+    except Exception as error:
+        # Whatever the reader raises here comes from the bytes of the user's file.
         raise InputError(f"`task.data` must be a .npz file of plain arrays, but {data_path.name}: {error}") from error
     known = {"training_inputs", "training_labels", "evaluation_inputs", "evaluation_labels", "representative_inputs"}
     if unknown := sorted(arrays.keys() - known):
@@ -100,77 +119,46 @@ def _task_from_files(files: FilesTask, folder: Path) -> Task:
     )
 
 
-def _task_from_code(reference: str, folder: Path) -> tuple[Task, list[ModuleType]]:
+def _task_file(reference: str, folder: Path) -> tuple[Path, str]:
     file_name, separator, attribute = reference.rpartition(":")
     if not separator:
         raise InputError(f"`task` must be `file.py:object`, or `model` and `data`, but got {reference!r}.")
     path = (folder / file_name).resolve()
     if not path.is_file():
         raise InputError(f"`task` must name a Python file, but there is nothing at {path}.")
-    module = _execute(path)
-    task = getattr(module, attribute, None)
-    if not isinstance(task, Task):
-        found = "nothing of that name" if task is None else f"a {type(task).__name__}"
-        raise InputError(f"`task: {reference}` must name a litefront.search.Task, but {path.name} has {found}.")
-    if isinstance(task.model, str | Path) and not Path(task.model).is_absolute():
-        object.__setattr__(task, "model", path.parent / task.model)
-    siblings = [_module_of(sibling) for sibling in _sources(path) if sibling != path]
-    return task, [module, *(sibling for sibling in siblings if sibling is not None)]
+    return path, attribute
 
 
-def _execute(path: Path) -> ModuleType:
-    """Runs a task file as a module; its folder is importable meanwhile, for the files beside it."""
+def _execute(path: Path, user_modules: UserModules) -> ModuleType:
+    """Runs a task file as a module; its folder is importable meanwhile, for what else it may import there."""
     name = f"litefront_task_{path.stem}_{digest_of_json(str(path))[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    module.__dict__["__litefront_sources__"] = [str(source) for source in _sources(path)]
+    user_modules.install()
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-        for sibling in _sources(path):
-            # Imported now, also where the task imports it later inside a function, so that it travels along.
-            if sibling != path:
-                importlib.import_module(sibling.stem)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise InputError(f"The task {path.name} does not load: {explain_user_error(error, path.parent)}") from error
+        raise InputError(f"The task {path.name} does not load: {explain_user_error(error)}") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
 
 
-def _sources(path: Path, seen: frozenset[Path] = frozenset()) -> list[Path]:
-    """The task's file and the files beside it that it imports, at whatever depth."""
-    found = [path]
-    for name in _imported_names(path):
-        sibling = path.parent / f"{name}.py"
-        if sibling.is_file() and sibling not in seen and sibling != path:
-            found += [source for source in _sources(sibling, seen | {path, *found}) if source not in found]
-    return found
+def _task_of(module: ModuleType, attribute: str, path: Path) -> Task:
+    """The task that the file defines; relative paths in it are relative to its folder."""
+    task = getattr(module, attribute, None)
+    if not isinstance(task, Task):
+        found = "nothing of that name" if task is None else f"a {type(task).__name__}"
+        raise InputError(f"`task` must name a litefront.search.Task, but {attribute} in {path.name} is {found}.")
+    model = path.parent / task.model if isinstance(task.model, str | Path) else task.model
+    return replace(task, model=model, model_files=tuple(path.parent / file for file in task.model_files))
 
 
-def _imported_names(path: Path) -> Iterator[str]:
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError):
-        return  # running the file says so, with the line
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
-
-
-def _module_of(path: Path) -> ModuleType | None:
-    loaded = list(sys.modules.values())
-    return next((module for module in loaded if getattr(module, "__file__", None) == str(path)), None)
-
-
-def _with_digests(task: Task, modules: Sequence[ModuleType]) -> LoadedTask:
-    sources = [Path(source) for module in modules[:1] for source in module.__dict__["__litefront_sources__"]]
-    code = [digest_of_path(source) for source in sources]
+def _with_digests(task: Task, code: list[str], packed: bytes) -> LoadedTask:
     training = task.training or Dataset(np.empty(0))
     data = [digest_of_array(training.inputs), digest_of_array(training.labels)]
     try:
@@ -178,16 +166,21 @@ def _with_digests(task: Task, modules: Sequence[ModuleType]) -> LoadedTask:
     except OSError as error:
         problem = f"The task's model must be a file or folder, but {error.filename}: {error.strerror}."
         raise InputError(problem) from error
-    settings = vars(task.fine_tuning) | {"loss": str(getattr(task.loss, "__name__", task.loss))}
+    settings = vars(task.fine_tuning) | {"loss": task.loss if isinstance(task.loss, str) else _name_of(task.loss)}
     metric = task.scored_by
     return LoadedTask(
         task=task,
         model_digest=digest_of_json([code, files, data]),
         training_digest=digest_of_json([code, data, settings]),
         representative_digest=digest_of_array(task.calibration_rows()),
-        metric_digest=digest_of_json(metric if isinstance(metric, str) else [code, metric.__qualname__]),
-        packed=_pack(task, modules),
+        metric_digest=digest_of_json(metric if isinstance(metric, str) else [code, _name_of(metric)]),
+        packed=packed,
     )
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """Its name; for an object that is called like a function, its class's."""
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _model_paths(task: Task) -> Iterator[Path]:
@@ -195,24 +188,25 @@ def _model_paths(task: Task) -> Iterator[Path]:
         yield Path(task.model)
 
 
-def _pack(task: Task, modules: Sequence[ModuleType]) -> bytes:
-    """Pickles the task with the user's modules by value: no worker has, or needs, their files."""
+def _pack(task: Task, user_modules: UserModules, by_value: Sequence[ModuleType]) -> bytes:
+    """Pickles the task with what it uses of the user's modules by value: no worker has, or needs, their files."""
     import cloudpickle
 
-    for module in modules:
+    for module in by_value:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return bytes(cloudpickle.dumps(task))
+        # Two pickles, for the second may already import from the first.
+        return bytes(pickle.dumps((user_modules, cloudpickle.dumps(task))))
     except Exception as error:
         raise InputError(f"The task must be picklable to reach the workers, but {explain_user_error(error)}") from error
     finally:
-        for module in modules:
+        for module in by_value:
             cloudpickle.unregister_pickle_by_value(module)
 
 
 def unpack_task(packed: bytes) -> Any:
-    """Gives the task that `LoadedTask.packed` holds."""
-    import pickle
-
+    """Gives the task that `LoadedTask.packed` holds, and lets this process import the modules that it brings."""
     prepare_environment()
-    return pickle.loads(packed)
+    user_modules, task = pickle.loads(packed)
+    user_modules.install()
+    return pickle.loads(task)

@@ -215,7 +215,9 @@ def non_finite_weights(model: BaseModel) -> int:
         arrays: list[np.ndarray] = [np.frombuffer(c.data, "<f4") for c in constants if c.type == "FLOAT32"]
     else:
         *_, owner = serving_function(model)
-        arrays = [np.asarray(variable) for variable in owner.variables]
+        # A SavedModel that Keras did not write lists its variables at its signature only.
+        holder = owner if model.format is ModelFormat.KERAS else owner.signatures["serving_default"]
+        arrays = [np.asarray(variable) for variable in holder.variables]
     return sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays if array.dtype.kind == "f")
 
 

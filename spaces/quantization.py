@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from litefront.spaces.dead_filters import repair_dead_filters
 from litefront.spaces.dimension import Capabilities, Dimension
 from litefront.spaces.errors import CandidateError
 
@@ -88,9 +89,10 @@ def quantize(
                 assert representative_dataset is not None, "the space refuses static range without a data set"
                 samples = _calibration_samples(float_tflite, representative_dataset)
                 calibration = work.calibrate(samples, num_threads=1)
-            return bytes(work.quantize(calibration, enable_progress_report=False).quantized_model)
+            content = bytes(work.quantize(calibration, enable_progress_report=False).quantized_model)
         except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
             raise CandidateError(f"the quantizer refused {quantization}: {error}") from error
+    return repair_dead_filters(content, float_tflite) if quantization.is_static_range else content
 
 
 def _recipe(quantization: Quantization) -> list[dict[str, Any]]:

@@ -79,5 +79,5 @@ task = Task(
     representative=_training.inputs[:200],
     loss=LOSS,
     metric="top1",
-    fine_tuning=FineTuning(epochs=2, batch_size=64, learning_rate=2e-3),
+    fine_tuning=FineTuning(epochs=2, batch_size=64, learning_rate=5e-4),
 )

@@ -14,7 +14,9 @@ LABELS = np.array([0, 1, 1, 2])
 
 
 @pytest.mark.parametrize(
-    "labels", [LABELS, LABELS[:, None], np.eye(3)[LABELS], LABELS.astype(np.uint8)], ids=["rows", "column", "one-hot", "u1"]
+    "labels",
+    [LABELS, LABELS[:, None], np.eye(3)[LABELS], LABELS.astype(np.uint8)],
+    ids=["rows", "column", "one-hot", "u1"],
 )
 def test_top1_takes_class_numbers_and_one_hot_rows(labels: np.ndarray) -> None:
     np.testing.assert_array_equal(METRICS["top1"](OUTPUTS, labels), [1, 0, 1, 0])

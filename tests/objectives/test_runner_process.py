@@ -98,7 +98,10 @@ def test_a_hang_leaves_no_process_behind(tmp_path: Path) -> None:
         ("print('{\"ok\": tr')", "^ended with code 0 and no reply$"),
         ("import sys; sys.exit(3)", "^ended with code 3 and no reply$"),
         ("raise KeyError('tflite')", "^ended with code 1 and no reply: KeyError: 'tflite'$"),
-        ("import os; os.write(1, b'\\xff\\xfe\\n'); os.write(2, b'bad \\xe9\\n')", "^ended with code 0 and no reply: bad"),
+        (
+            "import os; os.write(1, b'\\xff\\xfe\\n'); os.write(2, b'bad \\xe9\\n')",
+            "^ended with code 0 and no reply: bad",
+        ),
     ],
     ids=["nothing", "words", "list", "no ok", "cut short", "exit code", "traceback", "no text"],
 )
@@ -109,7 +112,7 @@ def test_an_answer_that_is_no_reply_is_told(code: str, words: str) -> None:
 
 def test_a_refusal_is_told_with_its_reason() -> None:
     with pytest.raises(CandidateError, match="^refused: no kernel for GATHER$"):
-        run("print('{\"ok\": false, \"reason\": \"no kernel for GATHER\"}')")
+        run('print(\'{"ok": false, "reason": "no kernel for GATHER"}\')')
 
 
 def test_a_command_that_does_not_read_its_request_may_still_answer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,10 @@ def test_pareto_front_keeps_duplicates() -> None:
 
 
 def test_pareto_front_drops_what_is_equal_in_one_and_worse_in_the_other() -> None:
-    better, weakly_dominated = make_record("a", size_bytes=10, latency_ms=1), make_record("b", size_bytes=10, latency_ms=2)
+    better, weakly_dominated = (
+        make_record("a", size_bytes=10, latency_ms=1),
+        make_record("b", size_bytes=10, latency_ms=2),
+    )
     assert cells(pareto_front([weakly_dominated, better], [SIZE, LATENCY])) == ["a"]
 
 
@@ -63,9 +67,7 @@ def test_pareto_front_is_ordered_by_the_first_objective_best_first() -> None:
 
 def beats(one: CellRecord, other: CellRecord, objectives: list[Objective]) -> bool:
     """The definition, word by word: at least as good in every objective, and better in one."""
-    pairs = [
-        (one.value(o.figure), other.value(o.figure), o.direction is Direction.MINIMIZE) for o in objectives
-    ]
+    pairs = [(one.value(o.figure), other.value(o.figure), o.direction is Direction.MINIMIZE) for o in objectives]
     as_good = all(a <= b if lower else a >= b for a, b, lower in pairs)
     better = any(a < b if lower else a > b for a, b, lower in pairs)
     return as_good and better
@@ -77,10 +79,9 @@ def test_pareto_front_is_that_of_the_definition(seed: int) -> None:
     objectives = [ACCURACY, SIZE, LATENCY, THROUGHPUT][: rng.integers(2, 5)]
     # Few distinct values, so that ties and duplicates are common.
     rows = rng.integers(1, 6, size=(int(rng.integers(1, 60)), len(objectives)))
-    records = [
-        make_record(str(number), **{o.figure: float(value) for o, value in zip(objectives, row, strict=True)})
-        for number, row in enumerate(rows)
-    ]
+    figures = [o.figure for o in objectives]
+    values: list[dict[str, Any]] = [dict(zip(figures, map(float, row), strict=True)) for row in rows]
+    records = [make_record(str(number), **row) for number, row in enumerate(values)]
     expected = {r.cell for r in records if not any(beats(other, r, objectives) for other in records)}
     front = cells(pareto_front(records, objectives))
     assert set(front) == expected

@@ -83,9 +83,12 @@ def test_create_says_why_it_cannot(below_a_file: Path) -> None:
 
 
 def test_lock_keeps_another_process_out_and_names_it(run: RunDirectory) -> None:
-    with another_run(run.path) as other, pytest.raises(InputError, match=f"process {other.pid} is running in"):
-        with run.lock():
-            pytest.fail("two runs hold one folder")
+    with (
+        another_run(run.path) as other,
+        pytest.raises(InputError, match=f"process {other.pid} is running in"),
+        run.lock(),
+    ):
+        pytest.fail("two runs hold one folder")
 
 
 def test_lock_is_free_again_when_its_process_was_killed(run: RunDirectory) -> None:

@@ -115,9 +115,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(path: Path) -> None:
 
 def test_every_mistake_is_reported_at_once_with_line_and_valid_names(path: Path) -> None:
     found = problems(path, UGLY)
-    assert set(found) == {
-        f"{path}:{line}: {problem}" for line, problem in UGLY_PROBLEMS
-    }
+    assert set(found) == {f"{path}:{line}: {problem}" for line, problem in UGLY_PROBLEMS}
     assert len(found) == len(UGLY_PROBLEMS)
 
 

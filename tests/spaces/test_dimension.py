@@ -15,7 +15,7 @@ from litefront.spaces.search_space import DIMENSIONS
 ABLE = Capabilities(cores=4)
 
 
-@pytest.fixture(params=DIMENSIONS.values(), ids=DIMENSIONS)
+@pytest.fixture(params=list(DIMENSIONS.values()), ids=list(DIMENSIONS))
 def dimension(request: pytest.FixtureRequest) -> Dimension:
     found = request.param
     assert isinstance(found, Dimension)
@@ -57,7 +57,14 @@ def test_a_choice_is_read(name: str, value: object, choice: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("sparsity", 1), ("sparsity", 1.0), ("sparsity", "0.5"), ("num_threads", 0), ("num_threads", 2.0), ("batch_size", "4")],
+    [
+        ("sparsity", 1),
+        ("sparsity", 1.0),
+        ("sparsity", "0.5"),
+        ("num_threads", 0),
+        ("num_threads", 2.0),
+        ("batch_size", "4"),
+    ],
 )
 def test_what_is_just_out_of_range_is_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"`{name}` must be"):
@@ -65,7 +72,9 @@ def test_what_is_just_out_of_range_is_refused(name: str, value: object) -> None:
 
 
 def test_an_unknown_name_lists_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="float32, float16, dynamic_int8, int8, int16x8, weight_only_int8, dynamic_int4"):
+    with pytest.raises(
+        ValueError, match="float32, float16, dynamic_int8, int8, int16x8, weight_only_int8, dynamic_int4"
+    ):
         DIMENSIONS["quantization"].parse("int4")
     with pytest.raises(ValueError, match="none, xnnpack, but got 'gpu'"):
         DIMENSIONS["delegate"].parse("gpu")
@@ -83,7 +92,12 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
         ("num_threads", 5, Capabilities(4), "5 threads on a device of 4 cores would only wait for each other"),
         ("batch_size", 8, Capabilities(4), None),
         ("batch_size", 8, Capabilities(4, fixed_batch_size=8), None),
-        ("batch_size", 1, Capabilities(4, fixed_batch_size=8), "batch 1: the model's file is made for batches of 8 only"),
+        (
+            "batch_size",
+            1,
+            Capabilities(4, fixed_batch_size=8),
+            "batch 1: the model's file is made for batches of 8 only",
+        ),
         ("delegate", Delegate.XNNPACK, Capabilities(1), None),
     ],
 )

@@ -133,7 +133,8 @@ def test_static_ranges_are_those_of_the_representative_rows(
 
 def test_the_same_rows_give_the_same_file(float_tflites: dict[int, bytes], representative_dataset: np.ndarray) -> None:
     first, second = (
-        quantize(float_tflites[1], Quantization.INT16X8, representative_dataset=representative_dataset) for _ in range(2)
+        quantize(float_tflites[1], Quantization.INT16X8, representative_dataset=representative_dataset)
+        for _ in range(2)
     )
     assert first == second
 
@@ -146,12 +147,11 @@ def test_a_model_without_signature_cannot_be_calibrated_and_says_so(representati
 
 
 def test_rows_of_another_shape_cost_the_candidate(float_tflites: dict[int, bytes]) -> None:
-    with pytest.raises(CandidateError, match="the quantizer refused int8: .*dimension|the quantizer refused int8"):
+    with pytest.raises(CandidateError, match="the quantizer refused int8: "):
         quantize(float_tflites[1], Quantization.INT8, representative_dataset=np.zeros((4, 5, 5, 1), np.float32))
 
 
-@pytest.mark.parametrize("mode", [Quantization.INT8, Quantization.INT16X8])
-def test_only_static_ranges_are_calibrated(mode: Quantization) -> None:
-    assert mode.is_static_range
-    assert {q for q in Quantization if q.is_static_range} == {Quantization.INT8, Quantization.INT16X8}
-    assert mode.activation_type == {Quantization.INT8: "INT8", Quantization.INT16X8: "INT16"}[mode]
+def test_only_the_static_ranges_have_integer_activations() -> None:
+    activations = {q: q.activation_type for q in Quantization if q.is_static_range}
+    assert activations == {Quantization.INT8: "INT8", Quantization.INT16X8: "INT16"}
+    assert {q.activation_type for q in Quantization if not q.is_static_range} == {"FLOAT32"}

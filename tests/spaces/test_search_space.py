@@ -27,7 +27,9 @@ def test_the_space_of_defaults_is_the_baseline() -> None:
 
 
 def test_size_is_the_product_of_the_choices() -> None:
-    large = space(sparsity=(0.0, 0.5, 0.75), quantization=(FLOAT32, INT8), num_threads=(1, 2), batch_size=(1, 4, 16, 64))
+    large = space(
+        sparsity=(0.0, 0.5, 0.75), quantization=(FLOAT32, INT8), num_threads=(1, 2), batch_size=(1, 4, 16, 64)
+    )
     assert large.size() == 3 * 2 * 2 * 4
     assert len(list(large.configurations())) == large.size()
     assert len(set(large.configurations())) == large.size()

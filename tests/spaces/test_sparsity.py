@@ -164,7 +164,8 @@ def test_layers_of_a_nested_model_are_pruned(rows: Rows) -> None:
     seed_everything(0)
     image = keras.layers.Input((8, 8, 1))
     inner = keras.Sequential(
-        [keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, name="inner_conv"), keras.layers.Flatten()], name="body"
+        [keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, name="inner_conv"), keras.layers.Flatten()],
+        name="body",
     )
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="head")(inner(image)))
     assert set(prunable_layers(model)) == {"inner_conv", "head"}
@@ -175,7 +176,9 @@ def test_a_nested_model_keeps_its_trained_weights(rows: Rows) -> None:
     keras = import_keras()
     seed_everything(0)
     image = keras.layers.Input((8, 8, 1))
-    inner = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)], name="body")
+    inner = keras.Sequential(
+        [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)], name="body"
+    )
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(inner(image)))
     before = inner.layers[-1].get_weights()[0]
     after = pruned(model, rows, 0.5, epochs=1, learning_rate=1e-12).get_layer("body").layers[-1].get_weights()[0]

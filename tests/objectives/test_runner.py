@@ -1,0 +1,256 @@
+"""The real runner on real files, row by row against LiteRT in this process; nothing here is timed by the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.objectives.latency import Timing
+from litefront.objectives.runner import bootstrap_interval, is_steady
+from litefront.objectives.runner_process import RUNNER, run_request
+from litefront.spaces.errors import CandidateError
+from litefront.spaces.quantization import Quantization
+from tests.conftest import BATCHES, run_rows
+
+Candidates = dict[tuple[Quantization, int], Path]
+SHORT = Timing(min_rounds=3, round_s=0.001, max_s=0.05, warm_up_max_s=0.01, cold_starts=2)
+
+
+def infer(model: Path, inputs: Path, outputs: Path, **changes: Any) -> dict[str, Any]:
+    request = {"action": "infer", "model": str(model), "inputs": str(inputs), "outputs": str(outputs)}
+    return run_request(request | {"delegate": "none", "num_threads": 1} | changes, timeout_s=120)
+
+
+# ---------------------------------------------------------------------------------------------------- intervals
+
+
+@pytest.mark.parametrize("values", [[3.5], [2.0, 2.0, 2.0]])
+def test_an_interval_of_one_value_or_of_equal_ones_has_no_width(values: list[float]) -> None:
+    assert bootstrap_interval(values) == (values[0], values[0])
+
+
+def test_an_interval_of_the_median_by_hand() -> None:
+    # Of three values resampled the median is the lowest or the highest in 7 of 27 cases each, else the middle one.
+    assert bootstrap_interval([10.0, 1.0, 2.0], confidence=0.95) == (1.0, 10.0)
+    assert bootstrap_interval([10.0, 1.0, 2.0], confidence=0.2) == (2.0, 2.0)
+
+
+def test_an_interval_narrows_with_the_number_of_values() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for count in (10, 1000):
+        low, high = bootstrap_interval(list(rng.normal(10.0, 1.0, count)))
+        assert low <= 10.2
+        assert high >= 9.8
+        widths.append(high - low)
+    # The median's error falls as the root of the count, here tenfold.
+    assert widths[1] < widths[0] / 4
+
+
+def test_the_same_values_give_the_same_interval() -> None:
+    values = list(np.random.default_rng(1).random(9))
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+
+
+def test_rounds_are_steady_when_the_interval_is_narrow_beside_the_median() -> None:
+    # The interval reaches from 9 to 11, a tenth of the median to either side.
+    assert is_steady([9.0, 10.0, 11.0], half_width=0.1)
+    assert not is_steady([9.0, 10.0, 11.0], half_width=0.09)
+    assert is_steady([10.0], half_width=0.0)
+
+
+# -------------------------------------------------------------------------------------------------------- infer
+
+
+@pytest.mark.parametrize("batch_size", BATCHES)
+@pytest.mark.parametrize("quantization", [Quantization.FLOAT32, Quantization.DYNAMIC_INT8, Quantization.INT8], ids=str)
+def test_infer_answers_row_by_row_as_a_direct_run(
+    quantization: Quantization, batch_size: int, candidate_files: Candidates, rows_file: Path, tmp_path: Path
+) -> None:
+    # 22 rows: the last call of a batch of 4 has 2 rows and is filled up, and what fills it is not answered.
+    model = candidate_files[quantization, batch_size]
+    reply = infer(model, rows_file, tmp_path / "outputs.npy", delegate="xnnpack")
+    outputs = np.load(tmp_path / "outputs.npy")
+    assert (reply["rows"], outputs.shape) == (22, (22, 3))
+    np.testing.assert_array_equal(outputs, run_rows(model.read_bytes(), np.load(rows_file)))
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_infer_answers_every_row_and_no_more(
+    count: int, candidate_files: Candidates, rows_file: Path, tmp_path: Path
+) -> None:
+    rows = np.load(rows_file)
+    np.save(tmp_path / "few.npy", rows[:count])
+    model = candidate_files[Quantization.FLOAT32, 4]
+    assert infer(model, tmp_path / "few.npy", tmp_path / "outputs.npy")["rows"] == count
+    whole = run_rows(model.read_bytes(), rows)
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), whole[:count], atol=1e-6)
+
+
+def test_infer_takes_rows_of_another_type(candidate_files: Candidates, rows_file: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "double.npy", np.load(rows_file).astype(np.float64))
+    model = candidate_files[Quantization.FLOAT32, 4]
+    outputs = []
+    for name in (tmp_path / "double.npy", rows_file):
+        infer(model, name, tmp_path / "outputs.npy")
+        outputs.append(np.load(tmp_path / "outputs.npy"))
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+
+
+def test_more_threads_give_the_same_answers(candidate_files: Candidates, rows_file: Path, tmp_path: Path) -> None:
+    model = candidate_files[Quantization.FLOAT32, 4]
+    for threads in (1, 2):
+        infer(model, rows_file, tmp_path / f"{threads}.npy", delegate="xnnpack", num_threads=threads)
+    np.testing.assert_allclose(np.load(tmp_path / "1.npy"), np.load(tmp_path / "2.npy"), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "delegate", "delegated", "nodes"),
+    [
+        (Quantization.FLOAT32, "none", 0, 4),
+        (Quantization.FLOAT32, "xnnpack", 4, 4),
+        (Quantization.DYNAMIC_INT8, "none", 0, 4),
+        # Static ranges have a QUANTIZE and a DEQUANTIZE at their edges beside the four.
+        (Quantization.INT8, "none", 0, 6),
+        (Quantization.INT8, "xnnpack", 5, 6),  # in two parts: XNNPACK has no kernel for an int8 SOFTMAX
+        (Quantization.INT16X8, "none", 0, 6),
+        (Quantization.INT16X8, "xnnpack", 0, 6),
+    ],
+)
+def test_delegated_nodes_are_those_that_ran_there(
+    quantization: Quantization,
+    delegate: str,
+    delegated: int,
+    nodes: int,
+    candidate_files: Candidates,
+    rows_file: Path,
+    tmp_path: Path,
+) -> None:
+    reply = infer(candidate_files[quantization, 4], rows_file, tmp_path / "outputs.npy", delegate=delegate)
+    assert (reply["delegated_nodes"], reply["nodes"]) == (delegated, nodes)
+
+
+# ----------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all", b"\x1c\x00\x00\x00TFL3" + bytes(64)], ids=repr)
+def test_a_file_that_is_no_model_is_refused(content: bytes, rows_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.tflite").write_bytes(content)
+    with pytest.raises(CandidateError, match="^refused: |^crashed with "):
+        infer(tmp_path / "bad.tflite", rows_file, tmp_path / "outputs.npy")
+    assert not (tmp_path / "outputs.npy").exists()
+
+
+def test_a_file_that_is_not_there_is_refused(rows_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(CandidateError, match=r"^refused: .*nowhere\.tflite"):
+        infer(tmp_path / "nowhere.tflite", rows_file, tmp_path / "outputs.npy")
+
+
+def test_rows_of_another_shape_are_refused(candidate_files: Candidates, tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((3, 5, 5, 1), np.float32))
+    words = r"^refused: the model takes \(4, 8, 8, 1\), but the data gives \(4, 5, 5, 1\)$"
+    with pytest.raises(CandidateError, match=words):
+        infer(candidate_files[Quantization.FLOAT32, 4], tmp_path / "rows.npy", tmp_path / "outputs.npy")
+
+
+def test_a_model_of_two_inputs_is_refused(rows_file: Path, tmp_path: Path) -> None:
+    from litefront.spaces.base_model import save_keras
+    from litefront.spaces.batch_size import convert
+    from litefront.spaces.tensorflow_environment import import_keras
+
+    keras = import_keras()
+    left, right = keras.layers.Input((2,)), keras.layers.Input((2,))
+    model = save_keras(keras.Model([left, right], keras.layers.Add()([left, right])), tmp_path)
+    (tmp_path / "two.tflite").write_bytes(convert(model, 1))
+    with pytest.raises(CandidateError, match="must have one input, but this one has 2"):
+        infer(tmp_path / "two.tflite", rows_file, tmp_path / "outputs.npy")
+
+
+@pytest.mark.parametrize("change", [{"action": "guess"}, {"delegate": "gpu"}])
+def test_a_request_of_unknown_words_gets_no_reply(
+    change: dict[str, str], candidate_files: Candidates, rows_file: Path, tmp_path: Path
+) -> None:
+    (word,) = change.values()
+    with pytest.raises(CandidateError, match=f"no reply: KeyError: '{word}'"):
+        infer(candidate_files[Quantization.FLOAT32, 1], rows_file, tmp_path / "outputs.npy", **change)
+
+
+# ---------------------------------------------------------------------------------------------------- benchmark
+
+
+@pytest.fixture(scope="module")
+def benchmarked(candidate_files: Candidates, rows_file: Path) -> dict[str, Any]:
+    request = {
+        "action": "benchmark",
+        "model": str(candidate_files[Quantization.FLOAT32, 4]),
+        "inputs": str(rows_file),
+        "delegate": "xnnpack",
+        "num_threads": 1,
+        "timing": SHORT.to_json(),
+    }
+    return run_request(request, timeout_s=120)
+
+
+def test_a_benchmark_takes_at_least_the_rounds_that_were_asked_for(benchmarked: dict[str, Any]) -> None:
+    assert len(benchmarked["rounds"]) >= 3
+    for entry in benchmarked["rounds"]:
+        assert entry["calls"] >= 3
+        assert 0 < entry["median_ms"] <= entry["p90_ms"] <= entry["wall_s"] * 1e3
+        assert entry["cpu_s"] >= 0
+        assert entry["others_s"] >= 0
+
+
+def test_a_benchmark_starts_as_many_fresh_processes_as_asked(benchmarked: dict[str, Any]) -> None:
+    assert len(benchmarked["cold_starts"]) == 2
+    for entry in benchmarked["cold_starts"]:
+        assert entry["load_ms"] > 0
+        assert entry["first_call_ms"] > 0
+        assert entry["peak_memory_bytes"] >= 0
+
+
+def test_a_benchmark_says_what_ran(benchmarked: dict[str, Any]) -> None:
+    assert (benchmarked["delegated_nodes"], benchmarked["nodes"]) == (4, 4)
+    assert benchmarked["last_level_cache_bytes"] >= 0
+
+
+def test_a_benchmark_of_what_is_no_model_is_refused_at_the_first_call(rows_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.tflite").write_bytes(b"no model at all")
+    request = {"model": str(tmp_path / "bad.tflite"), "inputs": str(rows_file), "timing": SHORT.to_json()}
+    with pytest.raises(CandidateError, match="^refused: "):
+        run_request({"action": "benchmark", "delegate": "none", "num_threads": 1} | request, timeout_s=120)
+
+
+# ------------------------------------------------------------------------------------------------------- device
+
+
+def test_probe_names_runtime_and_machine() -> None:
+    reply = run_request({"action": "probe"}, timeout_s=120)
+    assert reply["runtime"].startswith("ai-edge-litert ")
+    assert reply["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert reply["machine"] == os.uname().machine
+    assert 1 <= reply["cores"] <= (os.cpu_count() or 1)
+
+
+def test_the_runner_is_one_file_that_runs_where_litefront_is_not(
+    candidate_files: Candidates, rows_file: Path, tmp_path: Path
+) -> None:
+    # As on a board: the file alone, in a folder of its own, with no path to the rest.
+    alone = tmp_path / "board" / "runner.py"
+    alone.parent.mkdir()
+    shutil.copy(RUNNER[-1], alone)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    code = "import runpy, sys; sys.modules['litefront'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+    assert subprocess.run([sys.executable, "-c", code, str(alone)], input="", capture_output=True).returncode != 0
+    request = f'{{"action": "infer", "model": "{candidate_files[Quantization.INT8, 4]}", "inputs": "{rows_file}", '
+    request += f'"outputs": "{tmp_path / "outputs.npy"}", "delegate": "none", "num_threads": 1}}'
+    command = [sys.executable, "-c", code, str(alone)]
+    done = subprocess.run(command, input=request, env=environment, capture_output=True, text=True, check=True)
+    assert '"ok": true' in done.stdout
+    assert np.load(tmp_path / "outputs.npy").shape == (22, 3)

@@ -1,0 +1,33 @@
+"""What this machine can measure: real answers of the real runner."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+
+import pytest
+
+from litefront.search.device_listing import device_rows
+from litefront.spaces.delegate import Delegate
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, dict[str, str]]:
+    return {row["what"]: row for row in device_rows()}
+
+
+def test_the_host_can_measure_and_says_what_it_is(rows: dict[str, dict[str, str]]) -> None:
+    host = rows["host"]
+    assert host["can_measure"] == "yes"
+    assert f"{len(os.sched_getaffinity(0))} cores" in host["because"]
+    assert f"ai-edge-litert {version('ai-edge-litert')}" in host["because"]
+
+
+def test_every_delegate_of_a_study_file_is_listed(rows: dict[str, dict[str, str]]) -> None:
+    assert {f"host, delegate {delegate}" for delegate in Delegate} <= rows.keys()
+
+
+def test_what_cannot_be_measured_has_a_reason(rows: dict[str, dict[str, str]]) -> None:
+    counters = rows["host, energy counters"]
+    assert counters["can_measure"] == "no"
+    assert "power is modelled" in counters["because"]

@@ -1,0 +1,79 @@
+"""The files that a run leaves: the front as other tools read it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from litefront.search.cell_record import CellState
+from litefront.search.outputs import front_content, front_rows, write_front
+from litefront.search.study_results import StudyResults
+from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.errors import StoreError
+from litefront.spaces.quantization import Quantization
+from tests.search.records import make_record, make_results
+
+INT8 = DeploymentConfig(quantization=Quantization.INT8)
+WORSE = DeploymentConfig(num_threads=2)
+
+
+def results_in(directory: Path, *, measured: bool = True) -> StudyResults:
+    """A baseline, a cell that trades accuracy for size and latency, one that the baseline beats, and a failed one."""
+    records = [
+        make_record("base", accuracy=0.9, size_bytes=4000, latency_ms=2.0),
+        make_record("int8", config=INT8, accuracy=0.8, size_bytes=1000, latency_ms=1.0),
+        make_record("worse", config=WORSE, accuracy=0.9, size_bytes=4000, latency_ms=3.0),
+        make_record("failed", config=DeploymentConfig(batch_size=4), state=CellState.FAILED),
+    ]
+    return make_results(records if measured else [], directory=directory)
+
+
+def test_rows_are_the_cells_that_no_other_beats(tmp_path: Path) -> None:
+    assert [row["cell"] for row in front_rows(results_in(tmp_path))] == ["base", "int8"]
+
+
+def test_a_row_has_every_figure_that_was_obtained(tmp_path: Path) -> None:
+    _, row = front_rows(results_in(tmp_path))
+    assert {name: figure["value"] for name, figure in row["figures"].items()} == {
+        "accuracy": 0.8,
+        "size_bytes": 1000,
+        "latency_ms": 1.0,
+    }
+    assert row["relative"] == {"accuracy": pytest.approx(-0.1), "size_bytes": 0.25, "latency_ms": 0.5}
+
+
+def test_the_content_names_the_objectives_and_their_directions(tmp_path: Path) -> None:
+    content = front_content(results_in(tmp_path))
+    assert content["objectives"] == [
+        {"name": "accuracy", "figure": "accuracy", "direction": "maximize"},
+        {"name": "size", "figure": "size_bytes", "direction": "minimize"},
+        {"name": "latency", "figure": "latency_ms", "direction": "minimize"},
+    ]
+    assert content["baseline"]["cell"] == "base"
+    assert content["hypervolume"] > 0
+
+
+def test_written_files_parse_back(tmp_path: Path) -> None:
+    results = results_in(tmp_path)
+    write_front(results)
+    assert json.loads(results.directory.front_json.read_text()) == front_content(results)
+    with open(results.directory.front_csv, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["cell"] for row in rows] == ["base", "int8"]
+    assert float(rows[1]["figures.size_bytes.value"]) == 1000
+
+
+def test_a_run_without_cells_has_an_empty_front(tmp_path: Path) -> None:
+    results = results_in(tmp_path, measured=False)
+    write_front(results)
+    content = json.loads(results.directory.front_json.read_text())
+    assert (content["front"], content["baseline"], content["hypervolume"]) == ([], None, None)
+    assert results.directory.front_csv.read_text().strip() == ""
+
+
+def test_a_folder_that_does_not_take_them_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"front.json cannot be written"):
+        write_front(results_in(tmp_path / "missing"))

@@ -1,0 +1,239 @@
+"""The sampler on a real Optuna study in a real journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.sampler import CellSampler, open_journal, quiet_optuna
+from litefront.search.study_spec import SamplerName, StudySpec
+from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
+from litefront.spaces.dimension import Capabilities
+from litefront.spaces.errors import InputError
+from tests.search.records import make_record
+
+SPACE = {
+    "sparsity": [0.0, 0.5],
+    "quantization": ["float32", "int8", "int16x8"],
+    "delegate": ["none", "xnnpack"],
+    "num_threads": [1, 2, 4],
+    "batch_size": [1, 4],
+}
+# 2 x 2 x 2 x 2 x 2 with float32 and int8, and 2 x 2 x 2 with int16x8, which XNNPACK leaves to the built-in kernels;
+# 4 threads are too many for 2 cores.
+CELLS = 32 + 8
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterable[None]:
+    with quiet_optuna():
+        yield
+
+
+def make_sampler(path: Path, known: Iterable[CellRecord] = (), **changes: Any) -> CellSampler:
+    spec = StudySpec.model_validate(
+        {"study": "s", "task": "task.py:task", "space": SPACE, "budget": {"cells": 10}} | changes
+    )
+    return CellSampler(
+        spec,
+        open_journal(path / "optuna.journal"),
+        "s",
+        capabilities=Capabilities(cores=2),
+        known=known,
+        baseline=BASELINE,
+    )
+
+
+def record_of(config: DeploymentConfig, state: CellState = CellState.MEASURED) -> CellRecord:
+    """Figures that follow from the configuration, as a real device's would."""
+    quantized = config.quantization != "float32"
+    return make_record(
+        str(config.params()),
+        config=config,
+        state=state,
+        accuracy=0.9 - 0.01 * quantized - 0.1 * config.sparsity,
+        size_bytes=1000 / (4 if quantized else 1) * (1 - config.sparsity / 2),
+        latency_ms=config.batch_size / config.num_threads / (2 if quantized else 1),
+    )
+
+
+def run(sampler: CellSampler, number: int) -> list[DeploymentConfig]:
+    proposed = []
+    for _ in range(number):
+        proposal = sampler.propose()
+        assert proposal is not None
+        proposed.append(proposal.config)
+        sampler.tell(proposal, record_of(proposal.config))
+    return proposed
+
+
+def trials(path: Path) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="s", storage=open_journal(path / "optuna.journal")).get_trials()
+
+
+@pytest.mark.parametrize("name", list(SamplerName))
+def test_every_sampler_finishes_the_space_without_a_repeat(name: SamplerName, tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path, sampler=name.value)
+    proposed = run(sampler, CELLS)
+    assert len(set(proposed)) == CELLS
+    assert sampler.propose() is None
+    assert all(trial.state.is_finished() for trial in trials(tmp_path))
+
+
+def test_the_baseline_comes_first(tmp_path: Path) -> None:
+    assert run(make_sampler(tmp_path), 1) == [BASELINE]
+
+
+def test_a_baseline_outside_the_space_is_measured_without_a_trial(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path, space=SPACE | {"quantization": ["int8"]})
+    proposal = sampler.propose()
+    assert proposal is not None
+    assert proposal.config == BASELINE
+    assert proposal.trial is None
+    sampler.tell(proposal, record_of(BASELINE))
+    assert trials(tmp_path) == []
+
+
+def test_cells_under_way_are_not_proposed_again(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path)
+    proposals = [sampler.propose() for _ in range(CELLS)]
+    assert len({proposal.config for proposal in proposals if proposal}) == CELLS
+    assert sampler.propose() is None
+
+
+def test_a_measured_cell_is_told_with_its_values(tmp_path: Path) -> None:
+    run(make_sampler(tmp_path), 1)
+    (trial,) = trials(tmp_path)
+    assert trial.state is TrialState.COMPLETE
+    assert trial.values == [0.9, 1000.0, 1.0]
+
+
+def test_a_rejected_cell_is_told_with_its_violation_and_reason(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path)
+    proposal = sampler.propose()
+    assert proposal is not None
+    record = CellRecord("x", proposal.config, CellState.REJECTED, "host", reason="too inaccurate", violation=0.25)
+    sampler.tell(proposal, record)
+    (trial,) = trials(tmp_path)
+    assert trial.state is TrialState.PRUNED
+    assert trial.constraints == {"violation": 0.25}
+    assert trial.user_attrs["reason"] == "too inaccurate"
+
+
+def test_a_failed_cell_is_told_as_failed(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path)
+    proposal = sampler.propose()
+    assert proposal is not None
+    sampler.tell(proposal, record_of(proposal.config, CellState.FAILED))
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.FAIL]
+
+
+def test_stopping_leaves_no_trial_running(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path)
+    for _ in range(5):
+        sampler.propose()
+    sampler.abandon()
+    assert all(trial.state.is_finished() for trial in trials(tmp_path))
+
+
+def test_a_killed_run_leaves_no_trial_running_for_the_next(tmp_path: Path) -> None:
+    killed = make_sampler(tmp_path)
+    for _ in range(3):
+        killed.propose()
+    assert TrialState.RUNNING in {trial.state for trial in trials(tmp_path)}
+    make_sampler(tmp_path)
+    assert all(trial.state.is_finished() for trial in trials(tmp_path))
+
+
+def test_a_later_run_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+    first = run(make_sampler(tmp_path), 12)
+    rest = run(make_sampler(tmp_path, known=map(record_of, first)), CELLS - 12)
+    assert len({*first, *rest}) == CELLS
+
+
+def test_failed_cells_are_tried_again_by_a_later_run(tmp_path: Path) -> None:
+    failed = record_of(DeploymentConfig(num_threads=2), CellState.FAILED)
+    proposed = run(make_sampler(tmp_path, known=[record_of(BASELINE), failed], budget={"cells": CELLS}), CELLS - 1)
+    assert failed.config in proposed
+
+
+def test_a_lost_journal_is_made_again_from_the_cells(tmp_path: Path) -> None:
+    known = [record_of(config) for config in run(make_sampler(tmp_path), 6)]
+    before = [(trial.params, trial.values) for trial in trials(tmp_path)]
+    (tmp_path / "optuna.journal").unlink()
+    make_sampler(tmp_path, known=known)
+    after = [(trial.params, trial.values) for trial in trials(tmp_path) if trial.state is TrialState.COMPLETE]
+    assert len(after) == 6
+    assert [values for _, values in after] == [record_values(record) for record in known]
+    assert len(before) >= len(after)
+
+
+def record_values(record: CellRecord) -> list[float]:
+    return [record.value(name) for name in ("accuracy", "size_bytes", "latency_ms")]
+
+
+def test_a_known_cell_is_not_added_to_the_study_twice(tmp_path: Path) -> None:
+    known = [record_of(config) for config in run(make_sampler(tmp_path), 6)]
+    number = len(trials(tmp_path))
+    make_sampler(tmp_path, known=known)
+    assert len(trials(tmp_path)) == number
+
+
+@pytest.mark.parametrize(
+    "damage", [b'{"op_code": 4, "worker', b"\x00\xff not json\n{}\n"], ids=["cut short", "garbage"]
+)
+def test_a_damaged_journal_is_put_aside_and_made_again(tmp_path: Path, damage: bytes) -> None:
+    known = [record_of(config) for config in run(make_sampler(tmp_path), 4)]
+    journal = tmp_path / "optuna.journal"
+    with open(journal, "ab") as file:
+        file.write(damage)
+    proposed = run(make_sampler(tmp_path, known=known), 3)
+    assert not {record.config for record in known} & set(proposed)
+    assert len([trial for trial in trials(tmp_path) if trial.state is TrialState.COMPLETE]) >= 7
+
+
+def test_a_lock_that_a_killed_run_left_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    run(make_sampler(tmp_path), 1)
+    (tmp_path / "optuna.journal.lock").symlink_to(tmp_path / "optuna.journal")
+    run(make_sampler(tmp_path, known=[record_of(BASELINE)]), 1)
+
+
+def test_a_budget_that_covers_the_space_takes_its_cells_in_order(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path, budget={"cells": CELLS})
+    assert run(sampler, CELLS) == [BASELINE, *(cell for cell in sampler.cells if cell != BASELINE)]
+
+
+def test_invalid_configurations_teach_the_sampler_and_cost_nothing(tmp_path: Path) -> None:
+    proposed = run(make_sampler(tmp_path, sampler="random"), 20)
+    assert all(config.num_threads <= 2 for config in proposed)
+    refused = [trial for trial in trials(tmp_path) if trial.state is TrialState.PRUNED]
+    assert refused
+    assert all(trial.params["num_threads"] == 4 and trial.constraints == {"violation": 1.0} for trial in refused)
+
+
+def test_the_same_seed_proposes_the_same_cells(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    assert run(make_sampler(tmp_path / "one"), 15) == run(make_sampler(tmp_path / "two"), 15)
+
+
+def test_tpe_is_drawn_to_the_front(tmp_path: Path) -> None:
+    """On 40 cells of which a quarter are quantized and single-batch, those come early more often than by chance."""
+    sampler = make_sampler(tmp_path, objectives=["latency", "size"], budget={"cells": CELLS - 1})
+    early = run(sampler, CELLS // 2)
+    good = [config for config in early if config.quantization != "float32" and config.batch_size == 1]
+    share_by_chance = 14 / CELLS  # 8 int8 and 4 int16x8 of batch 1, and those of the first random picks
+    assert len(good) / len(early) > share_by_chance
+
+
+def test_reading_a_journal_that_is_not_there_says_so(tmp_path: Path) -> None:
+    from litefront.search.sampler import open_journal_to_read
+
+    with pytest.raises(InputError, match="no|none"):
+        open_journal_to_read(tmp_path / "optuna.journal")

@@ -1,0 +1,208 @@
+"""The scheduler on scripted workers, at the interface that the project ships for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from litefront.search.cell_plan import Plan
+from litefront.search.cell_record import CellState
+from litefront.search.ledger import Ledger, totals_by_stage
+from litefront.search.run_directory import RunDirectory, read_json_lines
+from litefront.search.scheduler import Scheduler
+from litefront.search.stage_calls import StageCall
+from litefront.search.stage_functions import StageDone
+from litefront.search.store import ArtifactStore, StageRecord
+from litefront.search.study_results import StageEntry
+from litefront.spaces.errors import CandidateError, InputError
+from tests.search.records import make_record
+
+
+class ScriptedWorkers:
+    """Ends each stage when it is waited for; notes what ran beside what."""
+
+    def __init__(self, store: ArtifactStore, slots: int, failures: dict[str, Exception]) -> None:
+        self.slots = slots
+        self._store = store
+        self._failures = failures
+        self._running: list[StageCall] = []
+        self.started: list[str] = []
+        self.beside: list[set[str]] = []
+
+    def start(self, call: StageCall) -> None:
+        self._running.append(call)
+        self.started.append(name_of(call))
+        self.beside.append({name_of(other) for other in self._running})
+
+    def wait(self, timeout_s: float) -> list[StageDone]:
+        if not self._running:
+            return []
+        call = self._running.pop(0)
+        failure = self._failures.get(name_of(call))
+        if failure is not None:
+            return [StageDone(call, error=failure)]  # type: ignore[arg-type]
+        record = StageRecord(call.stage, call.key, {}, {}, 2.0)
+        self._store.add(record)
+        return [StageDone(call, record)]
+
+    def close(self) -> None:
+        self._running.clear()
+
+
+def build(name: str) -> StageCall:
+    return StageCall("float_tflite", {"name": name})
+
+
+def measure(name: str) -> StageCall:
+    return StageCall("latency", {"name": name}, leases_device=True)
+
+
+def name_of(call: StageCall) -> str:
+    return ("measure " if call.leases_device else "") + str(call.params["name"])
+
+
+def plan(cell: str, *calls: StageCall) -> Plan:
+    """Asks for the calls one after the other."""
+    try:
+        for call in calls:
+            record = yield call
+            assert record.key == call.key
+    except CandidateError as error:
+        return make_record(cell, state=CellState.FAILED, facts={"reason": str(error)})
+    return make_record(cell)
+
+
+class Fixture:
+    def __init__(self, folder: Path) -> None:
+        self.directory = RunDirectory(folder)
+        self.directory.create()
+        self.store = ArtifactStore(self.directory.store)
+
+    def scheduler(
+        self, *, slots: int = 2, batch: int = 3, shares_cores: bool = True, **failures: Exception
+    ) -> tuple[Scheduler, ScriptedWorkers]:
+        workers = ScriptedWorkers(self.store, slots, failures)
+        ledger = Ledger(self.directory)
+        return Scheduler(workers, self.store, ledger, shares_cores=shares_cores, batch=batch), workers
+
+    def entries(self) -> list[StageEntry]:
+        return [StageEntry(**line) for line in read_json_lines(self.directory.stages)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Fixture:
+    return Fixture(tmp_path)
+
+
+def finish(scheduler: Scheduler, number: int) -> Iterator[str]:
+    finished = 0
+    while finished < number:
+        for _, record in scheduler.finished():
+            finished += 1
+            yield record.cell
+
+
+def test_a_plan_gets_its_stages_one_after_the_other(run: Fixture) -> None:
+    scheduler, workers = run.scheduler()
+    scheduler.add(plan("a", build("x"), build("y"), measure("z")))
+    assert list(finish(scheduler, 1)) == ["a"]
+    assert workers.started == ["x", "y", "measure z"]
+
+
+def test_a_stage_that_two_plans_want_runs_once(run: Fixture) -> None:
+    scheduler, workers = run.scheduler()
+    scheduler.add(plan("a", build("shared"), build("a")))
+    scheduler.add(plan("b", build("shared"), build("b")))
+    assert sorted(finish(scheduler, 2)) == ["a", "b"]
+    assert sorted(workers.started) == ["a", "b", "shared"]
+    totals = totals_by_stage(run.entries())["float_tflite"]
+    assert (totals.runs, totals.hits, totals.repeated) == (3, 1, 0)
+    assert (totals.seconds_spent, totals.seconds_saved) == (6.0, 2.0)
+
+
+def test_what_an_earlier_run_left_is_not_run_again(run: Fixture) -> None:
+    scheduler, _ = run.scheduler()
+    scheduler.add(plan("a", build("x")))
+    list(finish(scheduler, 1))
+    later, workers = run.scheduler()
+    later.add(plan("b", build("x")))
+    assert list(finish(later, 1)) == ["b"]
+    assert workers.started == []
+
+
+def test_no_measurement_on_shared_cores_has_anything_beside_it(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=3, batch=2)
+    for name in "abcdefgh":
+        scheduler.add(plan(name, build(name), build(name + name), measure(name)))
+    assert sorted(finish(scheduler, 8)) == list("abcdefgh")
+    measuring = [names for names in workers.beside if any(name.startswith("measure") for name in names)]
+    assert len(measuring) == 8
+    assert all(len(names) == 1 for names in measuring)
+    assert max(len(names) for names in workers.beside) == 3
+
+
+def test_measurements_on_shared_cores_are_taken_in_batches(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=1, batch=3)
+    for name in "abcdef":
+        scheduler.add(plan(name, build(name), measure(name)))
+    list(finish(scheduler, 6))
+    turns = "".join("m" if name.startswith("measure") else "b" for name in workers.started)
+    assert turns == "bbbmmmbbbmmm"
+
+
+def test_a_device_of_its_own_measures_while_cores_build(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=2, shares_cores=False)
+    for name in "abcd":
+        scheduler.add(plan(name, build(name), measure(name)))
+    list(finish(scheduler, 4))
+    assert any(len(names) > 1 and any(name.startswith("measure") for name in names) for names in workers.beside)
+    assert all(sum(name.startswith("measure") for name in names) <= 1 for names in workers.beside)
+
+
+def test_a_failed_stage_fails_every_plan_that_wants_it_and_no_other(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(bad=CandidateError("no kernel"))
+    scheduler.add(plan("a", build("bad"), build("never")))
+    scheduler.add(plan("b", build("bad")))
+    scheduler.add(plan("c", build("good")))
+    assert sorted(finish(scheduler, 3)) == ["a", "b", "c"]
+    scheduler.add(plan("d", build("bad")))
+    assert list(finish(scheduler, 1)) == ["d"]
+    assert sorted(workers.started) == ["bad", "good"]
+
+
+def test_a_failure_is_not_kept_for_a_later_run(run: Fixture) -> None:
+    scheduler, _ = run.scheduler(bad=CandidateError("no kernel"))
+    scheduler.add(plan("a", build("bad")))
+    list(finish(scheduler, 1))
+    later, workers = run.scheduler()
+    later.add(plan("a", build("bad")))
+    list(finish(later, 1))
+    assert workers.started == ["bad"]
+
+
+def test_an_error_that_no_cell_can_be_blamed_for_ends_the_run(run: Fixture) -> None:
+    scheduler, _ = run.scheduler(bad=InputError("the metric raises"))
+    scheduler.add(plan("a", build("bad")))
+    with pytest.raises(InputError, match="the metric raises"):
+        list(finish(scheduler, 1))
+
+
+def test_a_single_stage_can_be_run_without_a_plan(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(bad=InputError("no model"))
+    assert scheduler.run_stage(build("x")).key == build("x").key
+    scheduler.run_stage(build("x"))
+    assert workers.started == ["x"]
+    with pytest.raises(InputError, match="no model"):
+        scheduler.run_stage(build("bad"))
+
+
+def test_plans_that_wait_can_be_dropped_and_those_that_run_end(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=1)
+    first, second = plan("a", build("x")), plan("b", build("y"))
+    scheduler.add(first)
+    scheduler.add(second)
+    assert list(scheduler.finished()) != []
+    assert scheduler.drop_what_waits() == [second]
+    assert workers.started == ["x"]

@@ -1,0 +1,184 @@
+"""Keys: each changes with everything that can change the stage's result, and with nothing else.
+
+Every row of the table is one change of a study; the stages whose keys it may change are written beside it, all others
+must keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.objectives.devices import DeviceFacts
+from litefront.objectives.latency import Timing
+from litefront.search.stage_calls import STAGES, StageCall, StageCalls
+from litefront.search.store import StageRecord
+from litefront.search.task import Dataset, Task
+from litefront.search.task_loading import LoadedTask
+from litefront.spaces.delegate import Delegate
+from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.quantization import Quantization
+
+LOADED = LoadedTask(
+    task=Task(model="model.keras", evaluation=Dataset(np.zeros((1, 2)))),
+    model_digest="model",
+    training_digest="training",
+    representative_digest="representative",
+    metric_digest="metric",
+    packed=b"",
+)
+DEVICE = DeviceFacts("host", "processor", "x86_64", 2, "ai-edge-litert 2.3.0")
+TIMING = Timing()
+CONFIG = DeploymentConfig(
+    sparsity=0.5, quantization=Quantization.DYNAMIC_INT8, delegate=Delegate.XNNPACK, num_threads=1, batch_size=1
+)
+
+
+def left(call: StageCall, *names: str, **facts: Any) -> StageRecord:
+    """What a stage leaves: objects that differ as its key does."""
+    return StageRecord(call.stage, call.key, {name: f"{name} of {call.key}" for name in names}, facts, 1.0)
+
+
+def calls_of(
+    config: DeploymentConfig = CONFIG,
+    *,
+    loaded: LoadedTask = LOADED,
+    device: DeviceFacts = DEVICE,
+    seed: int = 0,
+    inputs: str = "inputs",
+    labels: str = "labels",
+    timing: Timing = TIMING,
+) -> dict[str, StageCall]:
+    """Every stage call of one cell, each made from what the one before it left."""
+    calls = StageCalls(loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, seed=seed, timing=timing)
+    base = calls.base()
+    pruned = calls.pruned(left(base, "model"), config.sparsity)
+    float_tflite = calls.float_tflite(left(pruned, "model", format="keras"), config.batch_size)
+    quantized = calls.quantized(left(float_tflite, "tflite"), config)
+    file = left(quantized, "tflite")
+    made = [
+        base,
+        pruned,
+        float_tflite,
+        quantized,
+        calls.reference(file, config),
+        calls.accuracy(file, config, None),
+        calls.latency(file, config),
+    ]
+    return {call.stage: call for call in made}
+
+
+def keys_of(*args: Any, **kwargs: Any) -> dict[str, str]:
+    return {stage: call.key for stage, call in calls_of(*args, **kwargs).items()}
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    return {stage for stage in STAGES if before[stage] != after[stage]}
+
+
+RUN_ON_DEVICE = {"reference", "accuracy", "latency"}
+FROM_QUANTIZED = {"quantized", *RUN_ON_DEVICE}
+FROM_FLOAT = {"float_tflite", *FROM_QUANTIZED}
+FROM_PRUNED = {"pruned", *FROM_FLOAT}
+EVERY_STAGE = set(STAGES)
+
+CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "nothing": ({}, set()),
+    "model": ({"loaded": replace(LOADED, model_digest="other")}, EVERY_STAGE),
+    "seed": ({"seed": 1}, EVERY_STAGE),
+    "training data": ({"loaded": replace(LOADED, training_digest="other")}, FROM_PRUNED),
+    "representative data": ({"loaded": replace(LOADED, representative_digest="other")}, set()),
+    "evaluation inputs": ({"inputs": "other"}, RUN_ON_DEVICE),
+    "evaluation labels": ({"labels": "other"}, {"accuracy"}),
+    "metric": ({"loaded": replace(LOADED, metric_digest="other")}, {"accuracy"}),
+    "packed task": ({"loaded": replace(LOADED, packed=b"other")}, set()),
+    "timing": ({"timing": Timing(round_s=0.04)}, {"latency"}),
+    "device kind": ({"device": replace(DEVICE, kind="other")}, RUN_ON_DEVICE),
+    "processor": ({"device": replace(DEVICE, processor="other")}, RUN_ON_DEVICE),
+    "architecture": ({"device": replace(DEVICE, machine="aarch64")}, RUN_ON_DEVICE),
+    "runtime": ({"device": replace(DEVICE, runtime="ai-edge-litert 2.4.0")}, RUN_ON_DEVICE),
+    "sparsity": ({"config": replace(CONFIG, sparsity=0.75)}, FROM_PRUNED),
+    "batch size": ({"config": replace(CONFIG, batch_size=4)}, FROM_FLOAT),
+    "quantization": ({"config": replace(CONFIG, quantization=Quantization.FLOAT16)}, FROM_QUANTIZED),
+    "delegate": ({"config": replace(CONFIG, delegate=Delegate.NONE)}, RUN_ON_DEVICE),
+    "threads": ({"config": replace(CONFIG, num_threads=2)}, {"latency"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_reaches_exactly_the_keys_that_it_can_matter_to(change: str) -> None:
+    changes, expected = CHANGES[change]
+    assert changed(keys_of(), keys_of(**changes)) == expected
+
+
+@pytest.mark.parametrize("quantization", Quantization)
+def test_representative_data_matters_to_static_range_only(quantization: Quantization) -> None:
+    config = replace(CONFIG, quantization=quantization)
+    other = replace(LOADED, representative_digest="other")
+    expected = FROM_QUANTIZED if quantization in (Quantization.INT8, Quantization.INT16X8) else set()
+    assert changed(keys_of(config), keys_of(config, loaded=other)) == expected
+
+
+def test_keys_of_different_stages_differ() -> None:
+    assert len(set(keys_of().values())) == len(STAGES)
+
+
+def test_a_key_depends_on_the_format_of_the_model() -> None:
+    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels="l", seed=0, timing=Timing())
+    keras, saved = (
+        StageRecord("base", "k", {"model": "m"}, {"format": name}, 1.0) for name in ("keras", "saved_model")
+    )
+    assert calls.float_tflite(keras, 1).key != calls.float_tflite(saved, 1).key
+
+
+def test_scoring_against_the_reference_depends_on_its_answers() -> None:
+    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels=None, seed=0, timing=Timing())
+    file = StageRecord("quantized", "k", {"tflite": "t"}, {}, 1.0)
+    one, other = (StageRecord("reference", "k", {"outputs": name}, {}, 1.0) for name in ("one", "other"))
+    assert calls.accuracy(file, CONFIG, one).inputs["labels"] == "one"
+    assert calls.accuracy(file, CONFIG, one).key != calls.accuracy(file, CONFIG, other).key
+
+
+def test_only_the_timing_leases_the_device() -> None:
+    assert {stage for stage, call in calls_of().items() if call.leases_device} == {"latency"}
+
+
+@pytest.mark.parametrize("stage", ["base", "pruned", "float_tflite", "quantized"])
+def test_keys_of_building_stages_hold_the_versions_of_their_tools(stage: str) -> None:
+    from importlib.metadata import version
+
+    tools = calls_of()[stage].depends_on["tools"]
+    assert tools
+    assert tools == {tool: version(tool) for tool in tools}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loaded": replace(LOADED, training_digest="other")},
+        {"loaded": replace(LOADED, representative_digest="other")},
+        {"loaded": replace(LOADED, metric_digest="other")},
+        {"inputs": "other"},
+        {"labels": "other"},
+        {"device": replace(DEVICE, processor="other")},
+        {"timing": Timing(round_s=0.04)},
+    ],
+)
+def test_the_identity_of_a_study_changes_with_what_its_figures_depend_on(changes: dict[str, Any]) -> None:
+    def identity(
+        loaded: LoadedTask = LOADED,
+        device: DeviceFacts = DEVICE,
+        inputs: str = "inputs",
+        labels: str = "labels",
+        timing: Timing = TIMING,
+    ) -> dict[str, Any]:
+        return StageCalls(
+            loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, seed=0, timing=timing
+        ).identity()
+
+    assert identity() == identity()
+    assert identity(**changes) != identity()

@@ -1,0 +1,300 @@
+"""Whole studies, run for real on a tiny model: what is found, what is kept, and what happens when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.front import hypervolume, pareto_front
+from litefront.search.ledger import totals_by_stage
+from litefront.search.run_directory import RunDirectory, read_json_lines
+from litefront.search.stage_calls import StageCall
+from litefront.search.study_file import StudyFile
+from litefront.search.study_results import StudyContext, StudyResults
+from litefront.search.study_run import RunOptions, run_study
+from litefront.spaces.deployment_config import BASELINE
+from litefront.spaces.errors import InputError
+from tests.search.tiny_study import SHORT_TIMING, TASK, write_study
+
+SERIAL = RunOptions(serial=True, timing=SHORT_TIMING)
+
+
+class Listener:
+    """Notes what a run tells."""
+
+    def __init__(self) -> None:
+        self.target = 0
+        self.stages: list[str] = []
+        self.cells: list[CellRecord] = []
+        self.signals: list[int] = []
+
+    def opened(self, context: StudyContext, known: int, target: int) -> None:
+        self.target = target
+
+    def stage_started(self, call: StageCall) -> None:
+        self.stages.append(call.stage)
+
+    def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
+        self.cells.append(record)
+
+    def stopped(self, signal_number: int) -> None:
+        self.signals.append(signal_number)
+
+
+def run(study: StudyFile, folder: Path, options: RunOptions = SERIAL) -> tuple[StudyResults, Listener]:
+    listener = Listener()
+    return run_study(study, RunDirectory(folder), listener, options), listener
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFile, StudyResults, Listener]:
+    """The tiny study's 8 cells, all measured."""
+    folder = tmp_path_factory.mktemp("finished")
+    study = write_study(folder / "study", load={"samples_per_s": 5})
+    return study, *run(study, folder / "run")
+
+
+Finished = tuple[StudyFile, StudyResults, Listener]
+
+
+def test_a_small_space_is_measured_whole_baseline_first(finished: Finished) -> None:
+    _, results, listener = finished
+    assert listener.target == len(results.measured) == 8
+    assert results.records[0].config == BASELINE
+    assert len({record.cell for record in results.records}) == 8
+
+
+def test_every_cell_has_every_figure_with_its_provenance(finished: Finished) -> None:
+    for record in finished[1].measured:
+        assert set(record.figures) == {
+            *("accuracy", "size_bytes", "download_bytes", "latency_ms", "latency_p90_ms", "throughput_per_s"),
+            *("cold_start_ms", "memory_bytes", "energy_mj", "power_mw"),
+        }
+        modelled = {name for name, figure in record.figures.items() if figure.provenance == "modelled"}
+        assert modelled == {"energy_mj", "power_mw"}
+        assert all(figure.source and figure.unit for figure in record.figures.values())
+
+
+def test_each_stage_runs_once_and_the_rest_are_hits(finished: Finished) -> None:
+    totals = totals_by_stage(finished[1].ledger)
+    runs = {stage: entry.runs for stage, entry in totals.items()}
+    # 2 sparsities, each at 2 batch sizes, each with 2 quantizations
+    assert runs == {"base": 1, "pruned": 1, "float_tflite": 4, "quantized": 8, "accuracy": 8, "latency": 8}
+    assert all(entry.repeated == 0 for entry in totals.values())
+
+
+def test_the_sparsity_that_was_asked_for_is_in_the_file(finished: Finished) -> None:
+    for record in finished[1].measured:
+        assert record.facts["prunable_sparsity"] >= record.config.sparsity - 0.01
+        assert record.facts["quantized_share"] == 1.0
+
+
+def test_the_front_is_not_empty_and_covers_more_than_the_baseline(finished: Finished) -> None:
+    _, results, _ = finished
+    front = pareto_front(results.measured, results.spec.chosen_objectives())
+    assert results.baseline is not None
+    alone = hypervolume([results.baseline], results.baseline, results.spec)
+    assert hypervolume(front, results.baseline, results.spec) > alone == 1.0
+
+
+def test_the_same_command_again_runs_nothing(finished: Finished) -> None:
+    study, results, _ = finished
+    again, listener = run(study, results.directory.path)
+    assert listener.stages == []
+    assert listener.cells == []
+    assert again.records == results.records
+
+
+def test_a_larger_space_reuses_what_is_there(finished: Finished, tmp_path: Path) -> None:
+    study, results, _ = finished
+    larger = write_study(
+        study.folder,
+        load={"samples_per_s": 5},
+        space={"sparsity": [0.0], "quantization": ["float32", "int8", "dynamic_int8"], "batch_size": [1, 4]},
+    )
+    again, listener = run(larger, results.directory.path)
+    assert {record.config.quantization.value for record in listener.cells} == {"dynamic_int8"}
+    assert set(listener.stages) == {"quantized", "accuracy", "latency"}
+    assert len(again.measured) == 6  # the pruned ones are out of this space
+    write_study(study.folder, load={"samples_per_s": 5})
+
+
+def test_another_gate_judges_the_cells_anew_without_measuring_again(finished: Finished) -> None:
+    study, results, _ = finished
+    gated = write_study(study.folder, load={"samples_per_s": 5}, gates={"max_accuracy_drop": 1.0})
+    _, listener = run(gated, results.directory.path)
+    assert listener.stages == []
+    assert len(listener.cells) == 8
+    write_study(study.folder, load={"samples_per_s": 5})
+
+
+def test_a_candidate_below_the_gate_never_reaches_the_device(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path / "study",
+        # The model is trained on the right labels and fine-tuned on wrong ones.
+        task=TASK.replace("training=rows(96, 0)", "training=Dataset(rows(96, 0).inputs, (np.arange(96) + 1) % 3)")
+        .replace(
+            "model.fit(task.training.inputs, task.training.labels", "model.fit(rows(96, 0).inputs, np.arange(96) % 3"
+        )
+        .replace("epochs=2, batch_size=16", "epochs=8, batch_size=16, learning_rate=0.02"),
+        space={"sparsity": [0.0, 0.5]},
+        gates={"max_accuracy_drop": 0.05},
+    )
+    results, _ = run(study, tmp_path / "run")
+    (rejected,) = [record for record in results.records if record.state is CellState.REJECTED]
+    assert rejected.config.sparsity == 0.5
+    assert "below the baseline" in str(rejected.reason)
+    assert rejected.violation > 0
+    assert "latency" not in rejected.stages
+    assert set(rejected.figures) == {"accuracy", "size_bytes", "download_bytes"}
+    assert totals_by_stage(results.ledger)["latency"].runs == 1
+
+
+def test_a_load_that_a_cell_cannot_sustain_rejects_it(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", space={"sparsity": [0.0]}, load={"samples_per_s": 1e9})
+    results, _ = run(study, tmp_path / "run")
+    (record,) = results.records
+    assert record.state is CellState.REJECTED
+    assert "of the time" in str(record.reason)
+    assert results.measured == ()
+
+
+def test_a_tflite_without_labels_is_searched_by_fidelity(finished: Finished, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    _, results, _ = finished
+    baseline = next(
+        line for line in read_json_lines(results.directory.cells) if line["record"]["config"]["sparsity"] == 0
+    )
+    from litefront.search.store import ArtifactStore
+
+    store = ArtifactStore(results.directory.store)
+    record = store.find("quantized", baseline["record"]["stages"]["quantized"])
+    assert record is not None
+    (folder / "model.tflite").write_bytes(store.path(record.objects["tflite"]).read_bytes())
+    np.savez(
+        folder / "data.npz",
+        evaluation_inputs=np.random.default_rng(0).random((40, 8, 8, 1), dtype=np.float32),
+        representative_inputs=np.random.default_rng(1).random((20, 8, 8, 1), dtype=np.float32),
+    )
+    study = _declarative(folder)
+    found, _ = run(study, tmp_path / "run")
+    assert {record.config.quantization.value for record in found.measured} == {"float32", "int8"}
+    assert all("against the float model" in record.figures["accuracy"].source for record in found.measured)
+    assert found.baseline is not None
+    assert found.baseline.value("accuracy") == 1.0
+    assert found.context.model["fidelity"] is True
+    assert any("came as a `.tflite`" in reason for reason in found.context.refusals)
+    assert any("batches of 1 only" in reason for reason in found.context.refusals)
+
+
+def _declarative(folder: Path) -> StudyFile:
+    from litefront.search.study_file import read_study_file
+
+    (folder / "study.yaml").write_text(
+        json.dumps(
+            {
+                "study": "files",
+                "task": {"model": "model.tflite", "data": "data.npz"},
+                "space": {"sparsity": [0.0, 0.5], "quantization": ["float32", "int8"], "batch_size": [1, 4]},
+            }
+        )
+    )
+    return read_study_file(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("model.fit(", "raise RuntimeError('no data today'); model.fit("), r"no data today at task.py:\d+"),
+        (
+            (
+                "    return model\n",
+                "    model.layers[0].kernel.assign(model.layers[0].kernel * float('nan'))\n    return model\n",
+            ),
+            "NaN",
+        ),
+        (("    return model\n", "    return 'model'\n"), "must give a tf_keras model"),
+        (("Input((8, 8, 1))", "Input((8, 9, 1))"), r"must build the model, but it raised ValueError.* at task.py:\d+"),
+        (("fine_tuning=", "metric=lambda outputs, labels: 1 / 0, fine_tuning="), "ZeroDivisionError"),
+    ],
+    ids=["task raises", "nan weights", "no model", "rows do not fit", "metric raises"],
+)
+def test_what_the_user_can_mend_ends_the_run_with_its_reason(
+    change: tuple[str, str], problem: str, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path / "study", task=TASK.replace(*change))
+    with pytest.raises(InputError, match=problem):
+        run(study, tmp_path / "run")
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study")
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    with directory.lock(), pytest.raises(InputError, match="one run at a time"):
+        run(study, tmp_path / "run")
+
+
+def command(study: StudyFile, folder: Path, *options: str) -> subprocess.Popen[str]:
+    program = Path(sys.executable).with_name("litefront")
+    arguments = [str(program), "run", str(study.path), "--run-dir", str(folder), *options]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_cells(folder: Path, number: int, process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    while True:
+        lines = read_json_lines(folder / "cells.jsonl")
+        if len(lines) >= number:
+            return lines
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def test_a_killed_run_keeps_its_cells_and_the_same_command_finishes_it(tmp_path: Path) -> None:
+    study, folder = write_study(tmp_path / "study"), tmp_path / "run"
+    killed = command(study, folder, "--serial")
+    before = wait_for_cells(folder, 3, killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    resumed = command(study, folder, "--serial")
+    output, errors = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, errors
+    results = StudyResults.read(RunDirectory(folder))
+    assert len(results.measured) == 8
+    lines = read_json_lines(folder / "cells.jsonl")
+    assert lines[: len(before)] == before
+    assert len({line["record"]["cell"] for line in lines}) == len(lines)
+    assert all(entry.repeated == 0 for entry in totals_by_stage(results.ledger).values())
+    assert "Traceback" not in errors
+    assert (folder / "front.json").is_file()
+    assert (folder / "report.html").is_file()
+
+
+def test_on_ray_a_first_signal_ends_the_run_cleanly_and_the_next_run_finishes(tmp_path: Path) -> None:
+    study, folder = write_study(tmp_path / "study"), tmp_path / "run"
+    stopped = command(study, folder)
+    wait_for_cells(folder, 1, stopped)
+    stopped.send_signal(signal.SIGTERM)
+    _, errors = stopped.communicate(timeout=120)
+    assert stopped.returncode == 128 + signal.SIGTERM
+    assert "the same command goes on from here" in errors
+    resumed = command(study, folder)
+    output, errors = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, errors
+    results = StudyResults.read(RunDirectory(folder))
+    assert len(results.measured) == 8
+    assert all(entry.repeated == 0 for entry in totals_by_stage(results.ledger).values())
+    assert "0 run twice" in output
+    assert "Traceback" not in errors

@@ -1,0 +1,198 @@
+"""What a user hands in: every problem of the data is found, and all of them at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.search.task import Dataset, Task
+
+INPUTS = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+TASK = Task(model="model.keras", evaluation=Dataset(INPUTS, LABELS), training=Dataset(INPUTS, LABELS))
+
+
+def with_nan(array: np.ndarray) -> np.ndarray:
+    array = array.astype(np.float32)
+    array.reshape(-1)[:3] = (np.nan, np.inf, -np.inf)
+    return array
+
+
+def problems(**changes: Any) -> list[str]:
+    return list(replace(TASK, **changes).problems())
+
+
+def test_a_sound_task_has_no_problems() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": None},
+        {"evaluation": Dataset(INPUTS)},
+        {"evaluation": Dataset(INPUTS), "metric": "cosine"},
+        {"representative": INPUTS[:1]},
+        {"evaluation": Dataset(INPUTS[:1], LABELS[:1])},
+        {"evaluation": Dataset(INPUTS.astype(np.uint8), LABELS > 0)},
+        {"evaluation": Dataset(INPUTS, np.eye(3)[LABELS])},
+        {"metric": lambda _outputs, _labels: 1.0},
+    ],
+)
+def test_what_may_be_left_out_or_given_otherwise_is_no_problem(changes: dict[str, Any]) -> None:
+    assert problems(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (Dataset(INPUTS[:0], LABELS[:0]), "evaluation inputs must have at least one row, but they are empty"),
+        (Dataset(np.array(1.0), LABELS), "evaluation inputs must have at least one row"),
+        (Dataset(INPUTS, np.array(1)), "evaluation labels must have at least one row"),
+        (Dataset(with_nan(INPUTS), LABELS), "inputs must be finite, but 3 of 24 values are NaN or infinite"),
+        (Dataset(INPUTS, with_nan(LABELS)), "labels must be finite, but 3 of 6 values are NaN or infinite"),
+        (Dataset(INPUTS.astype(str), LABELS), "inputs must be numbers, but got the type <U32"),
+        (Dataset(INPUTS, LABELS.astype(object)), "labels must be numbers, but got the type object"),
+        (Dataset(INPUTS, LABELS[:5]), "as many labels as inputs, but got 5 labels for 6 inputs"),
+        (Dataset(INPUTS.tolist(), LABELS), "inputs must be a numpy array, but got list"),
+        (Dataset([[1.0], [1.0, 2.0]], LABELS), "inputs must be a numpy array, but got list"),
+        (Dataset(None, LABELS), "inputs must be a numpy array, but got NoneType"),
+        (Dataset(INPUTS, 3), "labels must be a numpy array, but got int"),
+    ],
+)
+def test_evaluation_data_that_cannot_be_used_is_told(data: Dataset, rule: str) -> None:
+    assert [problem for problem in problems(evaluation=data) if rule in problem]
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (Dataset(INPUTS[:0], LABELS[:0]), "training inputs must have at least one row"),
+        (Dataset(with_nan(INPUTS), LABELS), "training inputs must be finite"),
+        (Dataset(INPUTS, LABELS[:2]), "training data must have as many labels as inputs"),
+        (Dataset(INPUTS[:, :1], LABELS), r"shape of an evaluation row (2, 2), but got (1, 2)"),
+        (Dataset(INPUTS.reshape(6, 4), LABELS), r"shape of an evaluation row (2, 2), but got (4,)"),
+        (Dataset(None, LABELS), "training inputs must be a numpy array"),
+    ],
+)
+def test_training_data_that_cannot_be_used_is_told(data: Dataset, rule: str) -> None:
+    assert [problem for problem in problems(training=data) if rule in problem]
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule"),
+    [
+        (INPUTS[:0], "representative inputs must have at least one row"),
+        (with_nan(INPUTS), "representative inputs must be finite"),
+        (INPUTS[:, 0], "A row of the representative inputs must have the shape of an evaluation row (2, 2)"),
+        ("rows.npy", "representative inputs must be a numpy array, but got str"),
+    ],
+)
+def test_representative_rows_that_cannot_be_used_are_told(rows: Any, rule: str) -> None:
+    assert [problem for problem in problems(representative=rows) if rule in problem]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "came"),
+    [
+        ("evaluation", (INPUTS, LABELS), "tuple"),
+        ("evaluation", None, "NoneType"),
+        ("training", (INPUTS, LABELS), "tuple"),
+        ("training", INPUTS, "ndarray"),
+    ],
+)
+def test_data_that_is_no_dataset_is_told(name: str, data: Any, came: str) -> None:
+    assert problems(**{name: data}) == [f"`{name}` must be a litefront.search.Dataset, but got {came}."]
+
+
+def test_an_unknown_metric_is_told_with_the_names_of_the_known_ones() -> None:
+    (problem,) = problems(metric="top2")
+    assert "'top2'" in problem
+    assert all(name in problem for name in ("top1", "argmax_agreement", "package.module:function"))
+
+
+@pytest.mark.parametrize("metric", ["nothing.of.that.name:score", "math:nothing"])
+def test_a_metric_that_cannot_be_imported_is_told(metric: str) -> None:
+    (problem,) = problems(metric=metric)
+    assert f"{metric!r} cannot be imported" in problem
+
+
+def test_a_metric_of_labels_needs_labels() -> None:
+    (problem,) = problems(evaluation=Dataset(INPUTS), metric="top1")
+    assert problem == "The metric top1 needs `evaluation` labels, but there are none."
+
+
+def test_all_problems_are_told_at_once() -> None:
+    told = problems(
+        evaluation=Dataset(with_nan(INPUTS), LABELS[:5]),
+        training=Dataset(INPUTS[:, :1], LABELS),
+        representative=INPUTS[:0],
+        metric="top2",
+    )
+    for words in ("evaluation inputs must be finite", "5 labels", "training inputs", "representative inputs", "top2"):
+        assert len([problem for problem in told if words in problem]) == 1, words
+
+
+@pytest.mark.parametrize(
+    ("labels", "metric", "scored_by", "is_fidelity"),
+    [
+        (LABELS, None, "top1", False),
+        (None, None, "argmax_agreement", True),
+        (None, "cosine", "cosine", True),
+        (LABELS, "cosine", "cosine", True),
+        (LABELS, "macro_f1", "macro_f1", False),
+    ],
+)
+def test_the_metric_is_chosen_by_the_labels(
+    labels: np.ndarray | None, metric: str | None, scored_by: str, is_fidelity: bool
+) -> None:
+    task = replace(TASK, evaluation=Dataset(INPUTS, labels), metric=metric)
+    assert (task.scored_by, task.is_fidelity) == (scored_by, is_fidelity)
+
+
+def test_calibration_takes_the_representative_rows_if_there_are_any() -> None:
+    rows = replace(TASK, representative=INPUTS[1:3]).calibration_rows()
+    np.testing.assert_array_equal(rows, INPUTS[1:3])
+
+
+def test_calibration_takes_all_of_few_training_rows() -> None:
+    np.testing.assert_array_equal(TASK.calibration_rows(), INPUTS)
+
+
+def test_calibration_takes_200_of_many_training_rows_from_the_first_to_the_last() -> None:
+    inputs = np.arange(1000, dtype=np.float32)[:, None]
+    rows = replace(TASK, training=Dataset(inputs)).calibration_rows()
+    assert rows is not None
+    picked = rows[:, 0].astype(int)
+    assert (len(picked), picked[0], picked[-1]) == (200, 0, 999)
+    assert set(np.diff(picked)) == {5, 6}  # 999 / 199 = 5.02
+
+
+def test_without_rows_there_is_no_calibration() -> None:
+    assert replace(TASK, training=None).calibration_rows() is None
+
+
+def test_a_task_with_everything_refuses_nothing() -> None:
+    capabilities = TASK.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None)
+    assert (capabilities.pruning_refusal, capabilities.calibration_refusal) == (None, None)
+
+
+@pytest.mark.parametrize("training", [None, Dataset(INPUTS)])
+def test_pruning_needs_labelled_training_data(training: Dataset | None) -> None:
+    task = replace(TASK, training=training)
+    refusal = task.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None).pruning_refusal
+    assert refusal is not None and "labelled training data" in refusal
+
+
+def test_static_range_needs_rows_to_calibrate_on() -> None:
+    task = replace(TASK, training=None)
+    refusal = task.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None).calibration_refusal
+    assert refusal is not None and "representative" in refusal
+
+
+def test_the_models_own_refusal_comes_first() -> None:
+    capabilities = replace(TASK, training=None).capabilities(cores=1, pruning_refusal="a .tflite", fixed_batch_size=4)
+    assert (capabilities.pruning_refusal, capabilities.fixed_batch_size) == ("a .tflite", 4)

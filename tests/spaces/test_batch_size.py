@@ -1,0 +1,98 @@
+"""Conversion makes the batch a constant, and changes nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras, save_keras
+from litefront.spaces.batch_size import convert
+from litefront.spaces.errors import CandidateError
+from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
+from litefront.spaces.tflite_graph import TfliteGraph
+from tests.conftest import BATCHES, run_rows
+
+
+@pytest.mark.parametrize("batch_size", BATCHES)
+def test_every_shape_is_static(batch_size: int, float_tflites: dict[int, bytes]) -> None:
+    graph = TfliteGraph(float_tflites[batch_size])
+    for tensor, shape in zip(graph.inputs + graph.outputs, [(batch_size, 8, 8, 1), (batch_size, 3)], strict=True):
+        assert tensor.shape == tensor.shape_signature == shape
+
+
+@pytest.mark.parametrize("batch_size", BATCHES)
+def test_no_operator_computes_a_shape(batch_size: int, float_tflites: dict[int, bytes]) -> None:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    without = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_content=float_tflites[batch_size], experimental_op_resolver_type=without)
+    interpreter.allocate_tensors()
+    names = [op["op_name"] for op in interpreter._get_ops_details()]
+    assert names == ["CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"]
+
+
+@pytest.mark.parametrize("batch_size", BATCHES)
+def test_a_converted_model_answers_as_the_keras_one(
+    batch_size: int, float_tflites: dict[int, bytes], keras_classifier: BaseModel, rows: tuple[np.ndarray, np.ndarray]
+) -> None:
+    expected = np.asarray(load_keras(keras_classifier)(rows[0], training=False))
+    np.testing.assert_allclose(run_rows(float_tflites[batch_size], rows[0]), expected, atol=1e-5)
+
+
+def test_a_converted_model_has_a_signature_to_calibrate_by(float_tflites: dict[int, bytes]) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    (signature,) = Interpreter(model_content=float_tflites[1]).get_signature_list().values()
+    assert len(signature["inputs"]) == len(signature["outputs"]) == 1
+
+
+def test_a_tflite_is_given_back_as_it_is(float_tflites: dict[int, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(float_tflites[4])
+    assert convert(BaseModel(path, ModelFormat.TFLITE, {}), 4) == float_tflites[4]
+
+
+def test_layers_answer_as_in_inference_not_as_in_training(tmp_path: Path) -> None:
+    keras = import_keras()
+    layers = [keras.layers.BatchNormalization(), keras.layers.Dropout(0.9)]
+    model = keras.Sequential([keras.layers.Input((5,)), *layers])
+    inputs = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    content = convert(save_keras(model, tmp_path), 4)
+    # Untrained: mean 0 and variance 1, and an epsilon of 0.001 under the root.
+    np.testing.assert_allclose(run_rows(content, inputs), inputs / np.sqrt(1.001), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["images/raw:0", "a b", "1st"])
+def test_an_input_may_bear_any_name_that_keras_takes(name: str, tmp_path: Path) -> None:
+    keras = import_keras()
+    try:
+        image = keras.layers.Input((4,), name=name)
+        model = keras.Model(image, keras.layers.Dense(2)(image))
+    except ValueError:
+        pytest.skip("Keras itself does not take this name")
+    assert TfliteGraph(convert(save_keras(model, tmp_path), 2)).inputs[0].shape == (2, 4)
+
+
+def test_a_model_of_two_inputs_keeps_their_order(tmp_path: Path) -> None:
+    keras = import_keras()
+    left, right = keras.layers.Input((2,), name="z_left"), keras.layers.Input((3,), name="a_right")
+    model = keras.Model([left, right], keras.layers.Concatenate()([left, right]))
+    graph = TfliteGraph(convert(save_keras(model, tmp_path), 2))
+    assert [tensor.shape for tensor in graph.inputs] == [(2, 2), (2, 3)]
+
+
+def test_an_operator_that_litert_lacks_costs_the_candidate(tmp_path: Path) -> None:
+    tf, keras = import_tensorflow(), import_keras()
+
+    class Determinant(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def call(self, inputs: Any) -> Any:
+            return tf.linalg.det(inputs)
+
+    model = keras.Sequential([keras.layers.Input((3, 3)), Determinant()])
+    kept = save_keras(model, tmp_path)
+    model_with_layer = BaseModel(kept.path, kept.format, {"Determinant": Determinant})
+    with pytest.raises(CandidateError, match="TensorFlow could not convert the model: .*MatrixDeterminant"):
+        convert(model_with_layer, 1)
