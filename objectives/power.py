@@ -17,7 +17,8 @@ Parameters, each with its band (one sigma of a log-normal, except where said):
     u         1.25 float32, 1.05 integer kernels, relative to scalar integer code, sigma 0.10: measured on a
               Raspberry Pi 4 (DeepEdgeBench: the ratio holds on four boards within 0.79-0.90)
     E_wake    P_core * 133 us, the time Linux's `intel_idle` gives for leaving C6 on server cores; factor 2 either way
-    E_memory  160 pJ for each byte of a model larger than the last-level cache (DDR4; 37-160 log-uniform)
+    E_memory  160 pJ for each byte of a model larger than the last-level cache (DDR4; 37-325 log-uniform: LPDDR4
+              with its interface at the low end, Horowitz, ISSCC 2014, at the high one)
 
 The absolute value is good to about a factor of two; ratios within a device are far better, since P_core cancels.
 """
@@ -124,7 +125,7 @@ class PowerModel:
         memory_mj = self._memory_mj(inputs)
         compute_mj = self.call_energy_mj(inputs) - memory_mj
         scatter = np.exp(rng.normal(0.0, 0.30, _DRAWS) + rng.normal(0.0, 0.10, _DRAWS))
-        memory_scatter = np.exp(rng.uniform(math.log(37 / 160), 0.0, _DRAWS))
+        memory_scatter = np.exp(rng.uniform(math.log(37 / 160), math.log(325 / 160), _DRAWS))
         return np.asarray(compute_mj * scatter + memory_mj * memory_scatter)
 
     def _figure(self, value: float, unit: str, what: str, draws: np.ndarray) -> Measurement:

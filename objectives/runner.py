@@ -109,7 +109,10 @@ class _Candidate:
         if len(inputs) != 1:
             raise ValueError(f"a model must have one input, but this one has {len(inputs)}")
         self._input = inputs[0]
-        self._output = self._interpreter.get_output_details()[0]
+        outputs = self._interpreter.get_output_details()
+        if len(outputs) != 1:
+            raise ValueError(f"a model must have one output, but this one has {len(outputs)}")
+        self._output = outputs[0]
         self.batch_size = int(self._input["shape"][0])
         self.invoke = self._interpreter.invoke
 

@@ -7,7 +7,7 @@ bottom while the scheduler runs many of them side by side and lets them share st
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +66,11 @@ class CellPlans:
         except CandidateError as error:
             return draft.record(CellState.FAILED, reason=str(error))
         except _RejectionError as rejected:
-            return draft.record(CellState.REJECTED, reason=str(rejected), violation=rejected.violation)
+            return replace(
+                draft.record(CellState.REJECTED, reason=str(rejected)),
+                rejected_by=rejected.gate,
+                violation=rejected.violation,
+            )
         return draft.record(CellState.MEASURED)
 
     def _build_and_measure(self, draft: _Draft) -> Generator[StageCall, StageRecord, None]:
@@ -96,6 +100,7 @@ class CellPlans:
             raise _RejectionError(
                 f"accuracy {accuracy:.4f} is {drop:.4f} below the baseline's {self.baseline_accuracy:.4f}; "
                 f"the gate allows {max_drop:g}",
+                gate="accuracy",
                 violation=drop - max_drop,
             )
 
@@ -114,6 +119,7 @@ class CellPlans:
             raise _RejectionError(
                 f"a load of {load:g} samples/s needs {needed:.0%} of the time, at {inputs.latency_ms:.4g} ms a call "
                 f"of {inputs.batch_size}",
+                gate="load",
                 violation=needed - 1,
             )
 
@@ -123,11 +129,13 @@ class _RejectionError(Exception):
 
     Args:
         reason: What it does not hold.
+        gate: Which rule it is.
         violation: By how much, in the rule's own unit, above 0.
     """
 
-    def __init__(self, reason: str, *, violation: float) -> None:
+    def __init__(self, reason: str, *, gate: str, violation: float) -> None:
         super().__init__(reason)
+        self.gate = gate
         self.violation = violation
 
 
@@ -165,7 +173,7 @@ class _Draft:
         self.facts["busy_cores"] = busy_cores(rounds)
         self.noisy = noisy_reason(rounds)
 
-    def record(self, state: CellState, *, reason: str | None = None, violation: float = 0.0) -> CellRecord:
+    def record(self, state: CellState, *, reason: str | None = None) -> CellRecord:
         """The record as it stands now."""
         return CellRecord(
             cell=self.cell,
@@ -176,7 +184,6 @@ class _Draft:
             facts=dict(self.facts),
             reason=reason,
             noisy=self.noisy,
-            violation=violation,
             stages=dict(self.stages),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -187,5 +194,6 @@ def _check_delegate_ran(draft: _Draft) -> None:
     if draft.config.delegate is not Delegate.NONE and draft.facts["delegated_nodes"] == 0:
         raise _RejectionError(
             f"{draft.config.delegate} was asked for, but none of the graph's {draft.facts['nodes']} nodes ran on it",
+            gate="delegate",
             violation=1.0,
         )

@@ -34,6 +34,7 @@ class CellRecord:
         facts: What was counted in the file and at run time: sparsities, quantized and delegated shares, sha256.
         reason: Why it was rejected or failed.
         noisy: Why its latency should be taken with care.
+        rejected_by: The gate that rejected it: `accuracy`, `delegate` or `load`.
         violation: By how much a rejected cell misses, in the gate's unit; what the sampler learns from.
         stages: The keys of the stages that made it, by stage.
         finished_at: When, as an ISO time in UTC.
@@ -46,6 +47,7 @@ class CellRecord:
     figures: Mapping[str, Measurement] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
+    rejected_by: str | None = None
     noisy: str | None = None
     violation: float = 0.0
     stages: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class CellRecord:
             "figures": {name: figure.to_json() for name, figure in self.figures.items()},
             "facts": dict(self.facts),
             "reason": self.reason,
+            "rejected_by": self.rejected_by,
             "noisy": self.noisy,
             "violation": self.violation,
             "stages": dict(self.stages),
@@ -82,6 +85,7 @@ class CellRecord:
             figures={name: Measurement.from_json(figure) for name, figure in record["figures"].items()},
             facts=record["facts"],
             reason=record["reason"],
+            rejected_by=record["rejected_by"],
             noisy=record["noisy"],
             violation=record["violation"],
             stages=record["stages"],

@@ -298,15 +298,17 @@ def _print_summary(results: StudyResults) -> None:
 
 def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
     from litefront.search.tables import figure_text, relative_text
+    from litefront.search.tiers import baseline_at_load
 
     for entry in picks:
+        baseline = baseline_at_load(results, entry.tier)
         if entry.chosen is None:
             print(f"{entry.tier}: no pick - {entry.reason}\n")
             continue
         print(f"{entry.tier}: {entry.chosen.config.label()}")
         for objective in results.spec.chosen_objectives():
             figure = entry.chosen.figures[objective.figure]
-            relative = relative_text(objective.figure, entry.chosen, results.baseline)
+            relative = relative_text(objective.figure, entry.chosen, baseline)
             value = figure_text(objective.figure, figure)
             print(f"    {objective.name:10} {value:>18}  {relative:>8}  {figure.provenance}")
         print(f"    why: {entry.reason}")

@@ -42,9 +42,9 @@ def hypervolume(records: Sequence[CellRecord], baseline: CellRecord, spec: Study
     """Volume of what the records dominate, on a fixed scale around the baseline.
 
     A cost counts as log10 of its ratio to the baseline, so halving a size is worth the same wherever it happens; the
-    reference point is ten times the baseline. Accuracy counts as the part of the gate's drop (0.1 without a gate) that
-    is lost; its reference point is the gate. So the figure neither moves with the points that were found nor with the
-    units, and two runs can be compared.
+    reference point is ten times the baseline. Accuracy counts as the part of the gate's drop that is lost (of 0.1
+    without a gate, or with one of 0); its reference point is the gate. So the figure neither moves with the points
+    that were found nor with the units, and two runs can be compared.
 
     Args:
         records: Measured cells.

@@ -8,16 +8,22 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from litefront.objectives.devices import HostDevice
 from litefront.search.cell_record import CellRecord
 from litefront.search.run_directory import explain_os_error
 from litefront.search.store import ArtifactStore
 from litefront.search.study_results import StudyResults
 from litefront.search.tiers import Pick, pick
-from litefront.spaces.errors import InputError
+from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.errors import CandidateError, InputError
 
 __all__ = ["MANIFEST_SCHEMA", "MANIFEST_VERSION", "MODEL_NAME", "check_bundle", "export_tier"]
 
@@ -26,7 +32,29 @@ MANIFEST_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 MODEL_NAME = "model.tflite"
 
-_REQUIRED = ("schema", "version", "tier", "study", "cell", "configuration", "model", "figures", "tools", "device")
+_REQUIRED = (
+    "schema",
+    "version",
+    "tier",
+    "study",
+    "cell",
+    "configuration",
+    "model",
+    "figures",
+    "counted",
+    "tools",
+    "device",
+)
+
+
+@dataclass(frozen=True)
+class _Promise:
+    """What a manifest says that can be checked."""
+
+    sha256: str
+    config: DeploymentConfig
+    rows: NDArray[Any]
+    delegated_nodes: int
 
 
 def export_tier(results: StudyResults, tier: str, out: Path) -> Path:
@@ -76,14 +104,14 @@ def check_bundle(folder: Path) -> list[str]:
     Raises:
         InputError: If it is no bundle that this version can read.
     """
-    manifest = _read_manifest(folder)
-    model = folder / str(manifest["model"]["file"])
+    promise = _read_promise(folder)
+    model = folder / MODEL_NAME
     if not model.is_file():
         return [f"{model.name} is missing"]
     content = model.read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != manifest["model"]["sha256"]:
-        return [f"{model.name} has the SHA-256 {found}, but the manifest says {manifest['model']['sha256']}"]
-    return list(_run_problems(model, manifest))
+    if (found := hashlib.sha256(content).hexdigest()) != promise.sha256:
+        return [f"{model.name} has the SHA-256 {found}, but the manifest says {promise.sha256}"]
+    return list(_run_problems(model, promise))
 
 
 def _model_content(results: StudyResults, record: CellRecord) -> bytes:
@@ -163,30 +191,36 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
     return manifest
 
 
+def _read_promise(folder: Path) -> _Promise:
+    manifest = _read_manifest(folder)
+    try:
+        return _Promise(
+            sha256=str(manifest["model"]["sha256"]),
+            config=DeploymentConfig.from_params(manifest["configuration"]),
+            rows=np.zeros(manifest["model"]["inputs"][0]["shape"], dtype=np.float32),
+            delegated_nodes=int(manifest["counted"]["delegated_nodes"]),
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        problem = f"{folder / MANIFEST_NAME} cannot be checked: {type(error).__name__}: {error}"
+        raise InputError(problem) from error
+
+
 def _said_schema(manifest: Any) -> Any:
     return manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
 
 
-def _run_problems(model: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+def _run_problems(model: Path, promise: _Promise) -> Iterator[str]:
     """Runs the model as configured on this machine: it must load, delegate as many nodes, and answer finitely."""
-    import numpy as np
-
-    from litefront.objectives.devices import HostDevice
-    from litefront.spaces.deployment_config import DeploymentConfig
-    from litefront.spaces.errors import CandidateError
-
-    config = DeploymentConfig.from_params(manifest["configuration"])
-    shape = manifest["model"]["inputs"][0]["shape"]
     with tempfile.TemporaryDirectory() as scratch:
         rows, outputs = Path(scratch) / "rows.npy", Path(scratch) / "outputs.npy"
-        np.save(rows, np.zeros(shape, dtype=np.float32))
+        np.save(rows, promise.rows)
         try:
-            reply = HostDevice().infer(model, rows, outputs, config)
+            reply = HostDevice().infer(model, rows, outputs, promise.config)
         except CandidateError as error:
             yield f"the model does not run on this machine: {error}"
             return
         if not np.isfinite(np.load(outputs)).all():
             yield "the model's outputs are not finite"
-    delegated = manifest["counted"].get("delegated_nodes")
-    if reply["delegated_nodes"] != delegated:
-        yield f"{reply['delegated_nodes']} nodes ran on {config.delegate} here, but {delegated} where it was measured"
+    here, there = reply["delegated_nodes"], promise.delegated_nodes
+    if here != there:
+        yield f"{here} nodes ran on {promise.config.delegate} here, but {there} where it was measured"

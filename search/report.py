@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from litefront.objectives.catalogue import FIGURES
-from litefront.objectives.devices import DEVICE_KINDS
 from litefront.objectives.measurement import Measurement
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.front import hypervolume, pareto_front
@@ -26,7 +25,7 @@ from litefront.search.ledger import StageTotals, totals_by_stage
 from litefront.search.run_directory import write_atomically
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import TierSpec
-from litefront.search.tiers import Pick, pick_all, power_inputs
+from litefront.search.tiers import Pick, at_load, pick_all
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.search_space import DIMENSIONS
 
@@ -182,10 +181,7 @@ def _pick(pick: Pick, results: StudyResults) -> dict[str, Any]:
 def _baseline_figures(tier: TierSpec, results: StudyResults) -> Mapping[str, Measurement]:
     """The baseline's figures, with power for the tier's own load: powers for two loads do not compare."""
     baseline = results.baseline
-    if baseline is None or tier.samples_per_s is None:
-        return baseline.figures if baseline else {}
-    power_model = DEVICE_KINDS[results.spec.devices[baseline.device].kind]().power_model
-    return {**baseline.figures, "power_mw": power_model.power(power_inputs(baseline), tier.samples_per_s)}
+    return at_load(baseline, tier.samples_per_s, results.spec).figures if baseline else {}
 
 
 def _figures(

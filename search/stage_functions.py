@@ -109,8 +109,8 @@ def _base(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
         seed_everything(call.params["seed"])
         try:
             built = task.model()
-        except Exception as error:
-            # The user's own code: whatever it raises is theirs to read.
+        except (Exception, SystemExit) as error:
+            # The user's own code: whatever it raises is theirs to read, and it does not end this process.
             problem = f"The task's `model` must build the model, but it raised {explain_user_error(error)}"
             raise InputError(problem) from error
         model = save_keras(built, folder)
@@ -169,7 +169,7 @@ def _quantized(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     float_tflite = workplace.store.path(call.inputs["tflite"]).read_bytes()
     content = quantize(float_tflite, quantization, representative_dataset=workplace.task.calibration_rows())
     counted = TfliteGraph(content).facts(quantization)
-    if counted.quantized_share == 0:
+    if quantization is not Quantization.FLOAT32 and counted.quantized_share == 0:
         raise CandidateError(f"{quantization} changed nothing: no weight of the model could be quantized")
     sizes = {name: figure.to_json() for name, figure in measure_size(content).items()}
     return _kept_tflite(folder, content, {"counted": asdict(counted), "figures": sizes})

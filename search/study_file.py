@@ -72,7 +72,7 @@ def read_study_file(study: str) -> StudyFile:
     try:
         spec = StudySpec.model_validate(content)
     except ValidationError as error:
-        raise InputError([*repeated, *_problems(error, node, path)]) from None
+        raise InputError(_by_line([*repeated, *_problems(error, node, path)])) from None
     if repeated:
         raise InputError(repeated)
     return StudyFile(spec, path.resolve())
@@ -99,11 +99,14 @@ def _yaml_words(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}: {problem}." if mark else f"{problem}."
 
 
-def _repeated_keys(node: yaml.Node | None, path: Path) -> Iterator[str]:
+def _repeated_keys(node: yaml.Node | None, path: Path, above: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
     """Keys that stand twice in one mapping: YAML readers keep the last without a word."""
+    if node is None or any(node is other for other in above):
+        return  # an alias may point at what it stands in
+    above = (*above, node)
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _repeated_keys(item, path)
+            yield from _repeated_keys(item, path, above)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[Any] = set()
@@ -111,7 +114,7 @@ def _repeated_keys(node: yaml.Node | None, path: Path) -> Iterator[str]:
         if key.value in seen:
             yield f"{path}:{key.start_mark.line + 1}: A key must stand once, but `{key.value}` stands twice."
         seen.add(key.value)
-        yield from _repeated_keys(value, path)
+        yield from _repeated_keys(value, path, above)
 
 
 def _problems(error: ValidationError, node: yaml.Node | None, path: Path) -> list[str]:
@@ -123,6 +126,11 @@ def _problems(error: ValidationError, node: yaml.Node | None, path: Path) -> lis
         where = ".".join(str(part) for part in location) or "the study"
         problems.append(f"{path}:{_line(node, location)}: {where}: {_message(detail, location)}")
     return list(dict.fromkeys(problems))
+
+
+def _by_line(problems: list[str]) -> list[str]:
+    """The problems as a reader of the file meets them; each begins with `path:line:`."""
+    return sorted(problems, key=lambda problem: int(problem.split(": ", 1)[0].rpartition(":")[2]))
 
 
 def _message(detail: Any, location: list[Any]) -> str:

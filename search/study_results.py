@@ -113,8 +113,14 @@ class StudyResults:
 
         A baseline outside the space is measured to compare with, but it is no choice.
         """
+        return tuple(record for record in self.deployable if record.state is CellState.MEASURED)
+
+    @cached_property
+    def deployable(self) -> tuple[CellRecord, ...]:
+        """The measured cells, and those that only the study's load rules out: a tier may have a lower one."""
         space = {canonical(config) for config in self.spec.space.search_space().configurations()}
-        return tuple(r for r in self.records if r.state is CellState.MEASURED and r.config in space)
+        kept = (r for r in self.records if r.state is CellState.MEASURED or r.rejected_by == "load")
+        return tuple(record for record in kept if record.config in space)
 
 
 def _is_complete(record: CellRecord) -> bool:

@@ -14,7 +14,7 @@ from litefront.objectives.measurement import Measurement
 from litefront.search.cell_record import CellRecord
 from litefront.spaces.search_space import DIMENSIONS
 
-__all__ = ["OutputFormat", "figure_text", "front_table", "record_row", "relative_text", "render"]
+__all__ = ["OutputFormat", "figure_text", "front_table", "record_row", "relative_text", "render", "value_text"]
 
 _PREFIXES = ((1e6, "M"), (1e3, "k"))
 
@@ -82,13 +82,18 @@ def front_table(records: Sequence[CellRecord], baseline: CellRecord | None, obje
 
 def figure_text(name: str, figure: Measurement) -> str:
     """A figure as text, with its unit, and its interval's half-width where it has one."""
+    half_width = _half_width_text(figure) if name == "accuracy" else ""
+    return value_text(name, figure.value, figure.unit) + half_width
+
+
+def value_text(name: str, value: float, unit: str) -> str:
+    """A figure's value as text: four digits, bytes in kB or MB."""
     if name == "accuracy":
-        return f"{figure.value:.4f}{_half_width_text(figure, 1.0, '.4f')}"
-    scale, prefix = next(((size, p) for size, p in _PREFIXES if figure.value >= size), (1.0, ""))
-    if figure.unit != "bytes":
-        scale, prefix = 1.0, ""
-    unit = f"{prefix}B" if figure.unit == "bytes" else figure.unit
-    return f"{figure.value / scale:.4g} {unit}"
+        return f"{value:.4f}"
+    if unit != "bytes":
+        return f"{value:.4g} {unit}"
+    scale, prefix = next(((size, prefix) for size, prefix in _PREFIXES if value >= size), (1.0, ""))
+    return f"{value / scale:.4g} {prefix}B"
 
 
 def relative_text(name: str, record: CellRecord, baseline: CellRecord | None) -> str:
@@ -109,10 +114,8 @@ def _relative(name: str, record: CellRecord, baseline: CellRecord | None) -> flo
     return ours / theirs if theirs else None
 
 
-def _half_width_text(figure: Measurement, scale: float, form: str) -> str:
-    if figure.interval is None:
-        return ""
-    return f" ±{(figure.interval[1] - figure.interval[0]) / 2 / scale:{form}}"
+def _half_width_text(figure: Measurement) -> str:
+    return f" ±{(figure.interval[1] - figure.interval[0]) / 2:.4f}" if figure.interval else ""
 
 
 def _headings(objectives: Sequence[Objective], records: Sequence[CellRecord]) -> dict[str, str]:

@@ -13,10 +13,10 @@ from litefront.objectives.power import PowerInputs, utilisation
 from litefront.search.cell_record import CellRecord
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import BALANCED, StudySpec, TierSpec
-from litefront.search.tables import record_row
+from litefront.search.tables import figure_text, record_row, value_text
 from litefront.spaces.errors import InputError
 
-__all__ = ["Pick", "compare", "pick", "pick_all", "pick_row", "power_inputs"]
+__all__ = ["Pick", "at_load", "baseline_at_load", "compare", "pick", "pick_all", "pick_row", "power_inputs"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def pick_row(entry: Pick, results: StudyResults) -> dict[str, Any]:
     """A pick as plain values."""
 
     def row(record: CellRecord | None) -> dict[str, Any] | None:
-        return record_row(record, results.baseline, sorted(record.figures)) if record else None
+        return record_row(record, baseline, sorted(record.figures)) if record else None
+
+    baseline = baseline_at_load(results, entry.tier)
 
     return {
         "tier": entry.tier,
@@ -106,7 +108,7 @@ def _eligible(results: StudyResults, tier: TierSpec) -> tuple[list[CellRecord], 
     """The cells that hold what the tier asks, and for each rule how many it rules out."""
     cells: list[CellRecord] = []
     misses: dict[str, int] = {}
-    for record in results.measured:
+    for record in results.deployable:
         for_tier, miss = _for_tier(record, tier, results.spec)
         if miss is None:
             cells.append(for_tier)
@@ -120,17 +122,30 @@ def _for_tier(record: CellRecord, tier: TierSpec, spec: StudySpec) -> tuple[Cell
     for name, choices in tier.where.items():
         if getattr(record.config, name) not in choices:
             return record, f"where {name} is one of {', '.join(map(str, choices))}"
-    if tier.samples_per_s is not None:
-        inputs = power_inputs(record)
-        if utilisation(inputs, tier.samples_per_s) > 1:
-            return record, f"a load of {tier.samples_per_s:g} samples/s"
-        power_model = DEVICE_KINDS[spec.devices[record.device].kind]().power_model
-        power = power_model.power(inputs, tier.samples_per_s)
-        record = replace(record, figures={**record.figures, "power_mw": power})
+    load = tier.samples_per_s or (spec.load.samples_per_s if spec.load else None)
+    if load is not None:
+        if utilisation(power_inputs(record), load) > 1:
+            return record, f"a load of {load:g} samples/s"
+        record = at_load(record, tier.samples_per_s, spec)
     for figure, limit in tier.limits.items():
         if not _holds(record, FIGURES[figure], limit):
             return record, _limit_text(FIGURES[figure], limit)
     return record, None
+
+
+def at_load(record: CellRecord, samples_per_s: float | None, spec: StudySpec) -> CellRecord:
+    """The record with its power for a load; as it is for None. Powers for two loads do not compare."""
+    if samples_per_s is None:
+        return record
+    power_model = DEVICE_KINDS[spec.devices[record.device].kind]().power_model
+    power = power_model.power(power_inputs(record), samples_per_s)
+    return replace(record, figures={**record.figures, "power_mw": power})
+
+
+def baseline_at_load(results: StudyResults, tier_name: str) -> CellRecord | None:
+    """The baseline with its power for a tier's load; None as long as it is not measured."""
+    baseline = results.baseline
+    return baseline and at_load(baseline, results.spec.tiers[tier_name].samples_per_s, results.spec)
 
 
 def power_inputs(record: CellRecord) -> PowerInputs:
@@ -153,7 +168,11 @@ def _holds(record: CellRecord, objective: Objective, limit: float) -> bool:
 
 def _limit_text(objective: Objective, limit: float) -> str:
     sign = "<=" if objective.direction is Direction.MINIMIZE else ">="
-    return f"{objective.figure} {sign} {limit:g}"
+    unit = objective.figure.removeprefix(objective.name).lstrip("_")
+    return f"{objective.name} {sign} {value_text(objective.figure, limit, _UNITS.get(unit, unit))}"
+
+
+_UNITS = {"mw": "mW", "mj": "mJ", "per_s": "1/s"}
 
 
 def _ranked(cells: Sequence[CellRecord], tier: TierSpec, results: StudyResults) -> list[CellRecord]:
@@ -174,6 +193,7 @@ def _ranked(cells: Sequence[CellRecord], tier: TierSpec, results: StudyResults) 
 def _ratio_product(results: StudyResults, *, exclude: str) -> Callable[[CellRecord], float]:
     """Sum of the logarithms of the objectives' ratios to the baseline, lower is better."""
     baseline = results.baseline
+    half_a_row = 0.5 / results.context.model.get("evaluation_rows", 1000)
     objectives = [objective for objective in results.spec.chosen_objectives() if objective.name != exclude]
 
     def total(record: CellRecord) -> float:
@@ -182,7 +202,8 @@ def _ratio_product(results: StudyResults, *, exclude: str) -> Callable[[CellReco
             value = record.value(objective.figure)
             reference = baseline.value(objective.figure) if baseline else 1.0
             if objective.figure == "accuracy":
-                value, reference = 1.0 - value, 1.0 - reference
+                # By error, and no error on so many rows may still be half a row's.
+                value, reference = max(1.0 - value, half_a_row), max(1.0 - reference, half_a_row)
             ratio = max(value, 1e-9) / max(reference, 1e-9)
             smaller_is_better = objective.direction is Direction.MINIMIZE or objective.figure == "accuracy"
             logs += math.log(ratio) if smaller_is_better else -math.log(ratio)
@@ -200,11 +221,13 @@ def _why(chosen: CellRecord, cells: Sequence[CellRecord], tier: TierSpec) -> str
     superlative = "lowest" if preferred.direction is Direction.MINIMIZE else "highest"
     figure = chosen.figures[preferred.figure]
     within = f", or within {tier.within:g} of it and better in the rest," if tier.within else ""
-    return f"{superlative} {tier.prefer} ({figure.value:.4g} {figure.unit}){within} among {len(cells)} cells{held}"
+    return (
+        f"{superlative} {tier.prefer} ({figure_text(preferred.figure, figure)}){within} among {len(cells)} cells{held}"
+    )
 
 
 def _why_none(results: StudyResults, misses: dict[str, int]) -> str:
-    if not results.measured:
+    if not results.deployable:
         return "no cell is measured yet"
     ruled_out = ", ".join(f"{rule} rules out {count}" for rule, count in misses.items())
-    return f"none of {len(results.measured)} measured cells holds what the tier asks: {ruled_out}"
+    return f"none of {len(results.deployable)} measured cells holds what the tier asks: {ruled_out}"

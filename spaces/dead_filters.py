@@ -9,6 +9,7 @@ chosen freely: here it becomes that of the layer's largest filter, and the bias 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -25,7 +26,10 @@ _BIASED = frozenset(
         schema.BuiltinOperator.TRANSPOSE_CONV,
     }
 )
-_BIAS_TYPES = {schema.TensorType.INT32: np.dtype("<i4"), schema.TensorType.INT64: np.dtype("<i8")}
+_BIAS_TYPES: dict[int, np.dtype[Any]] = {
+    schema.TensorType.INT32: np.dtype("<i4"),
+    schema.TensorType.INT64: np.dtype("<i8"),
+}
 
 
 def repair_dead_filters(quantized: bytes, float_tflite: bytes) -> bytes:
@@ -90,7 +94,7 @@ class _Model:
         code = self._model.OperatorCodes(operator.OpcodeIndex())
         return int(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
 
-    def _values(self, tensor: schema.Tensor, dtype: np.dtype) -> np.ndarray:
+    def _values(self, tensor: schema.Tensor, dtype: np.dtype[Any]) -> np.ndarray:
         buffer = self._model.Buffers(tensor.Buffer())
         if buffer.DataLength():
             return np.asarray(buffer.DataAsNumpy().view(dtype))

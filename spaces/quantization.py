@@ -87,8 +87,7 @@ def quantize(
             calibration = None
             if work.need_calibration:
                 assert representative_dataset is not None, "the space refuses static range without a data set"
-                samples = _calibration_samples(float_tflite, representative_dataset)
-                calibration = work.calibrate(samples, num_threads=1)
+                calibration = _calibrate(float_tflite, _recipe(quantization), representative_dataset)
             content = bytes(work.quantize(calibration, enable_progress_report=False).quantized_model)
         except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
             raise CandidateError(f"the quantizer refused {quantization}: {error}") from error
@@ -120,6 +119,22 @@ def _recipe(quantization: Quantization) -> list[dict[str, Any]]:
             for edge in ("INPUT", "OUTPUT")
         ]
     return rules
+
+
+def _calibrate(float_tflite: bytes, recipe: list[dict[str, Any]], representative_dataset: np.ndarray) -> Any:
+    """The range of each tensor over the representative rows: the lowest and highest value seen.
+
+    The quantizer's own default is a moving average over calls. It depends on the order of the rows and on the batch,
+    and clips what is rare: on a tiny classifier the largest difference of int8 was 0.124 at batch 1, 0.006 at batch 4.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    rules = recipe_manager.RecipeManager()
+    rules.load_quantization_recipe(recipe)
+    work = calibrator.Calibrator(float_tflite, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    work.calibrate(_calibration_samples(float_tflite, representative_dataset), rules)
+    return work.get_model_qsvs()
 
 
 def _calibration_samples(

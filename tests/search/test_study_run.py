@@ -269,7 +269,7 @@ def test_a_killed_run_keeps_its_cells_and_the_same_command_finishes_it(tmp_path:
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     resumed = command(study, folder, "--serial")
-    output, errors = resumed.communicate(timeout=300)
+    _, errors = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, errors
     results = StudyResults.read(RunDirectory(folder))
     assert len(results.measured) == 8

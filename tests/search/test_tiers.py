@@ -52,12 +52,12 @@ def test_pick_is_the_best_in_the_preferred_figure(prefer: str, expected: list[st
 
 def test_pick_says_figure_and_field() -> None:
     choice = pick_for(prefer="latency", limits={"size_bytes": 900})
-    assert choice.reason == "lowest latency (3 ms) among 2 cells that hold size_bytes <= 900"
+    assert choice.reason == "lowest latency (3 ms) among 2 cells that hold size <= 900 B"
     assert choice.eligible == 2
 
 
 def test_pick_says_highest_for_what_is_maximised() -> None:
-    assert pick_for(prefer="accuracy").reason == "highest accuracy (0.9 fraction) among 3 cells"
+    assert pick_for(prefer="accuracy").reason == "highest accuracy (0.9000) among 3 cells"
 
 
 def test_pick_says_what_the_runner_up_would_give() -> None:
@@ -91,7 +91,7 @@ def test_limits_are_at_most_for_costs_and_at_least_for_accuracy(limits: dict[str
 def test_a_figure_that_was_not_obtained_holds_no_limit() -> None:
     choice = pick_for(limits={"memory_bytes": 10**9})
     assert choice.chosen is None
-    assert choice.reason == ("none of 3 measured cells holds what the tier asks: memory_bytes <= 1e+09 rules out 3")
+    assert choice.reason == ("none of 3 measured cells holds what the tier asks: memory <= 1000 MB rules out 3")
 
 
 def test_where_allows_only_its_choices() -> None:
@@ -104,7 +104,7 @@ def test_nothing_eligible_says_how_many_each_rule_ruled_out() -> None:
     assert (choice.chosen, choice.runner_up, choice.eligible) == (None, None, 0)
     assert choice.reason == (
         "none of 3 measured cells holds what the tier asks: where quantization is one of int8 rules out 1, "
-        "latency_ms <= 4 rules out 1, size_bytes <= 255 rules out 1"
+        "latency <= 4 ms rules out 1, size <= 255 B rules out 1"
     )
 
 
@@ -172,7 +172,7 @@ def test_the_tiers_load_replaces_the_studys() -> None:
 def test_a_tier_without_load_takes_the_studys_power() -> None:
     record = make_record(accuracy=0.9, size_bytes=1, latency_ms=10, power_mw=77)
     choice = pick_for([record], study={"load": {"samples_per_s": 1}}, limits={"power_mw": 76})
-    assert choice.reason.endswith("power_mw <= 76 rules out 1")
+    assert choice.reason.endswith("power <= 76 mW rules out 1")
 
 
 def test_a_load_that_cannot_be_sustained_rules_a_cell_out() -> None:

@@ -1,0 +1,378 @@
+"""Stages end to end on a tiny task: what each leaves, and how whatever goes wrong comes back."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litefront.objectives.devices import HostDevice
+from litefront.objectives.latency import Timing
+from litefront.search.digests import digest_of_path
+from litefront.search.stage_calls import StageCall
+from litefront.search.stage_functions import StageDone, Workplace, run_stage
+from litefront.search.store import ArtifactStore, StageRecord
+from litefront.search.task import Dataset, Task
+from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras
+from litefront.spaces.errors import CandidateError, InputError, StoreError
+from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import FineTuning
+from tests.conftest import CLASSES, run_rows
+
+Rows = tuple[np.ndarray, np.ndarray]
+QUICK = Timing(min_rounds=3, round_s=0.01, max_s=0.1, warm_up_max_s=0.05, cold_starts=1)
+XNNPACK = {"delegate": "xnnpack", "num_threads": 1}
+
+
+def keep_array(store: ArtifactStore, array: np.ndarray) -> str:
+    with store.scratch() as folder:
+        np.save(folder / "array.npy", array)
+        return store.add_object(folder / "array.npy")
+
+
+def succeed(call: StageCall, workplace: Workplace) -> StageRecord:
+    done = run_stage(call, workplace)
+    assert done.record is not None, done.details
+    return done.record
+
+
+def fail(call: StageCall, workplace: Workplace, kind: type[Exception]) -> StageDone:
+    done = run_stage(call, workplace)
+    assert done.record is None and type(done.error) is kind, done
+    assert workplace.store.find(call.stage, call.key) is None
+    assert list(workplace.store.root.glob("scratch-*")) == []
+    return done
+
+
+class Made:
+    """A workplace and what each stage left in it, made once, in the order of a candidate's life."""
+
+    def __init__(self, folder: Path, model: BaseModel, rows: Rows) -> None:
+        inputs, labels = rows
+        task = Task(
+            model=lambda: load_keras(model),
+            evaluation=Dataset(inputs, labels),
+            training=Dataset(inputs, labels),
+            fine_tuning=FineTuning(epochs=4, batch_size=8, learning_rate=1e-3),
+        )
+        self.workplace = Workplace(ArtifactStore(folder), task, HostDevice())
+        self.rows = keep_array(self.workplace.store, inputs)
+        self.labels = keep_array(self.workplace.store, labels)
+        self.base = self.run("base", {"seed": 0})
+        self.pruned = self.run("pruned", {"sparsity": 0.5}, model=self.base.objects["model"])
+        self.float_tflite = self.run(
+            "float_tflite", {"batch_size": 4, "format": "keras"}, model=self.base.objects["model"]
+        )
+        self.quantized = self.quantize("int8")
+        self.reference = self.run_on_rows("reference", XNNPACK, self.quantize("float32"))
+        self.accuracy = self.run_on_rows("accuracy", XNNPACK, self.quantized, labels=self.labels)
+        self.latency = self.run_on_rows("latency", XNNPACK | {"timing": QUICK.to_json()}, self.quantized)
+
+    def run(self, stage: str, params: dict[str, Any], **inputs: str) -> StageRecord:
+        return succeed(StageCall(stage, params, inputs), self.workplace)
+
+    def quantize(self, quantization: str) -> StageRecord:
+        return self.run("quantized", {"quantization": quantization}, tflite=self.float_tflite.objects["tflite"])
+
+    def run_on_rows(self, stage: str, params: dict[str, Any], file: StageRecord, **inputs: str) -> StageRecord:
+        return self.run(stage, params, tflite=file.objects["tflite"], rows=self.rows, **inputs)
+
+    def content(self, record: StageRecord, name: str) -> bytes:
+        return self.workplace.store.path(record.objects[name]).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, keras_classifier: BaseModel, rows: Rows) -> Made:
+    return Made(tmp_path_factory.mktemp("store"), keras_classifier, rows)
+
+
+# ---------------------------------------------------------------------------------------- what stages leave
+
+
+def test_base_says_what_the_model_takes_and_allows(made: Made) -> None:
+    facts = made.base.facts
+    assert (facts["format"], facts["pruning_refusal"], facts["fixed_batch_size"]) == ("keras", None, None)
+    (taken,) = facts["inputs"]
+    assert (tuple(taken["shape"]), taken["dtype"]) == ((-1, 8, 8, 1), "float32")
+
+
+def test_a_pruned_model_has_the_zeros_that_were_asked_for(made: Made) -> None:
+    path = made.workplace.store.path(made.pruned.objects["model"])
+    model = load_keras(BaseModel(path, ModelFormat.KERAS, {}))
+    kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+    assert len(kernels) == 2
+    assert [round(float(np.mean(kernel == 0)), 1) for kernel in kernels] == [0.5, 0.5]
+
+
+def test_a_float_tflite_takes_the_batch_that_was_asked_for(made: Made, rows: Rows) -> None:
+    outputs = run_rows(made.content(made.float_tflite, "tflite"), rows[0])
+    assert outputs.shape == (len(rows[0]), CLASSES)
+
+
+def test_a_quantized_file_comes_with_its_sizes_and_what_was_counted_in_it(made: Made) -> None:
+    figures, counted = made.quantized.facts["figures"], made.quantized.facts["counted"]
+    content = made.content(made.quantized, "tflite")
+    assert figures["size_bytes"]["value"] == len(content)
+    assert 0 < figures["download_bytes"]["value"] < len(content) < len(made.content(made.float_tflite, "tflite"))
+    assert counted["quantized_share"] == 1.0
+    assert 0 < counted["ops_quantized"] <= counted["ops"]
+
+
+def test_float32_is_the_converted_file_itself(made: Made) -> None:
+    assert made.quantize("float32").objects["tflite"] == made.float_tflite.objects["tflite"]
+
+
+@pytest.mark.parametrize("quantization", Quantization)
+def test_every_quantization_leaves_a_file_that_runs(made: Made, quantization: Quantization) -> None:
+    record = made.run_on_rows("accuracy", XNNPACK, made.quantize(quantization.value), labels=made.labels)
+    assert 0 <= record.facts["figures"]["accuracy"]["value"] <= 1
+
+
+def test_the_reference_is_what_the_float_model_answers(made: Made, rows: Rows) -> None:
+    kept = np.load(made.workplace.store.path(made.reference.objects["outputs"]))
+    np.testing.assert_allclose(kept, run_rows(made.content(made.float_tflite, "tflite"), rows[0]), atol=1e-6)
+
+
+def test_accuracy_is_the_share_of_rows_that_the_file_itself_gets_right(made: Made, rows: Rows) -> None:
+    answers = run_rows(made.content(made.quantized, "tflite"), rows[0]).argmax(axis=1)
+    figure = made.accuracy.facts["figures"]["accuracy"]
+    assert figure["value"] == pytest.approx(np.mean(answers == rows[1]))
+    assert (figure["provenance"], figure["source"]) == ("measured", "top1 on 22 rows")
+    low, high = figure["interval"]
+    assert 0 <= low <= figure["value"] <= high <= 1
+
+
+def test_accuracy_says_how_many_nodes_the_delegate_took(made: Made) -> None:
+    counted = made.accuracy.facts["counted"]
+    assert 0 < counted["delegated_nodes"] <= counted["nodes"]
+    without = made.run_on_rows("accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels)
+    assert without.facts["counted"]["delegated_nodes"] == 0
+
+
+def test_latency_leaves_the_rounds_as_they_were_taken(made: Made) -> None:
+    facts = made.latency.facts
+    assert len(facts["rounds"]) >= QUICK.min_rounds and len(facts["cold_starts"]) == QUICK.cold_starts
+    assert all(entry["calls"] >= 3 and entry["median_ms"] > 0 for entry in facts["rounds"])
+    assert 0 < facts["delegated_nodes"] <= facts["nodes"]
+
+
+def test_every_stage_is_found_again_by_its_key(made: Made) -> None:
+    again = ArtifactStore(made.workplace.store.root)
+    for record in (made.base, made.pruned, made.float_tflite, made.quantized, made.accuracy, made.latency):
+        found = again.find(record.stage, record.key)
+        assert found is not None and found.objects == record.objects
+        assert json.loads(json.dumps(found.facts)) == found.facts
+
+
+def test_stages_leave_no_scratch(made: Made) -> None:
+    assert {path.name for path in made.workplace.store.root.iterdir()} == {"objects", "stages"}
+
+
+def test_the_same_seed_trains_the_same_model(made: Made, tmp_path: Path) -> None:
+    def untrained() -> Any:
+        import tf_keras
+
+        return tf_keras.Sequential(
+            [tf_keras.layers.Input((8, 8, 1)), tf_keras.layers.Flatten(), tf_keras.layers.Dense(3)]
+        )
+
+    def weights(seed: int) -> np.ndarray:
+        workplace = Workplace(
+            ArtifactStore(tmp_path / str(len(list(tmp_path.iterdir())))), with_model(made, untrained), HostDevice()
+        )
+        record = succeed(StageCall("base", {"seed": seed}), workplace)
+        path = workplace.store.path(record.objects["model"])
+        return np.asarray(load_keras(BaseModel(path, ModelFormat.KERAS, {})).layers[-1].kernel)
+
+    np.testing.assert_array_equal(weights(1), weights(1))
+    assert not np.array_equal(weights(1), weights(2))
+
+
+# -------------------------------------------------------------------------------------- models from files
+
+
+def with_model(made: Made, model: Any, **changes: Any) -> Task:
+    return replace(made.workplace.task, model=model, **changes)
+
+
+def elsewhere(made: Made, task: Task, folder: Path) -> Workplace:
+    return Workplace(ArtifactStore(folder / "store"), task, made.workplace.device)
+
+
+BASE = StageCall("base", {"seed": 0})
+
+
+def test_a_keras_file_is_a_base_model(made: Made, keras_classifier: BaseModel, tmp_path: Path) -> None:
+    record = succeed(BASE, elsewhere(made, with_model(made, keras_classifier.path), tmp_path))
+    assert record.facts == made.base.facts
+
+
+def test_a_tflite_file_is_a_base_model_that_keeps_its_batch(
+    made: Made, candidate_files: dict[tuple[Quantization, int], Path], tmp_path: Path
+) -> None:
+    path = candidate_files[Quantization.FLOAT32, 4]
+    workplace = elsewhere(made, with_model(made, path), tmp_path)
+    record = succeed(BASE, workplace)
+    assert (record.facts["format"], record.facts["fixed_batch_size"]) == ("tflite", 4)
+    assert "`.tflite`" in record.facts["pruning_refusal"]
+    call = StageCall("float_tflite", {"batch_size": 4, "format": "tflite"}, {"model": record.objects["model"]})
+    assert succeed(call, workplace).objects["tflite"] == f"{digest_of_path(path)}.tflite"
+
+
+def test_a_saved_model_is_a_base_model(made: Made, keras_classifier: BaseModel, tmp_path: Path, rows: Rows) -> None:
+    import tensorflow as tf
+
+    model = load_keras(keras_classifier)
+    tf.saved_model.save(model, str(tmp_path / "saved"))
+    workplace = elsewhere(made, with_model(made, tmp_path / "saved"), tmp_path)
+    record = succeed(BASE, workplace)
+    assert record.facts["format"] == "saved_model" and "SavedModel" in record.facts["pruning_refusal"]
+    call = StageCall("float_tflite", {"batch_size": 1, "format": "saved_model"}, {"model": record.objects["model"]})
+    content = workplace.store.path(succeed(call, workplace).objects["tflite"]).read_bytes()
+    np.testing.assert_allclose(run_rows(content, rows[0]), np.asarray(model(rows[0])), atol=1e-5)
+
+
+def test_a_quantized_tflite_is_no_start(
+    made: Made, candidate_files: dict[tuple[Quantization, int], Path], tmp_path: Path
+) -> None:
+    task = with_model(made, candidate_files[Quantization.INT8, 1])
+    done = fail(BASE, elsewhere(made, task, tmp_path), InputError)
+    assert "must have float32 weights to start from" in str(done.error)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.tflite", "model.onnx", "saved_model"])
+def test_a_file_that_is_no_model_is_the_users_to_mend(made: Made, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix:
+        path.write_bytes(b"this is no model")
+    else:
+        path.mkdir()
+    done = fail(BASE, elsewhere(made, with_model(made, path), tmp_path), InputError)
+    assert name in str(done.error)
+
+
+# ------------------------------------------------------------------------------------------ what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("raise RuntimeError('no such\\nlayer')", "RuntimeError: no such layer"),
+        ("return np.zeros(3).reshape(2, 2)", "ValueError: cannot reshape array of size 3 into shape (2,2)"),
+        ("open('/nothing/there')", "FileNotFoundError: [Errno 2] No such file or directory: '/nothing/there'"),
+        ("sys.exit('done')", "SystemExit: done"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_told_with_file_and_line(
+    made: Made, tmp_path: Path, code: str, error: str
+) -> None:
+    (tmp_path / "theirs.py").write_text(f"import sys\nimport numpy as np\n\ndef model():\n    {code}\n")
+    model = runpy.run_path(str(tmp_path / "theirs.py"))["model"]
+    done = fail(BASE, elsewhere(made, with_model(made, model), tmp_path), InputError)
+    assert str(done.error) == f"The task's `model` must build the model, but it raised {error} at theirs.py:5"
+    assert "Traceback" in done.details
+
+
+@pytest.mark.parametrize("built", [None, "model.keras", np.zeros(3)])
+def test_a_function_that_gives_no_model_is_told(made: Made, tmp_path: Path, built: Any) -> None:
+    done = fail(BASE, elsewhere(made, with_model(made, lambda: built), tmp_path), InputError)
+    assert "must give a tf_keras model" in str(done.error) and type(built).__name__ in str(done.error)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_told(
+    made: Made, tmp_path: Path, keras_classifier: BaseModel, value: float
+) -> None:
+    def spoilt() -> Any:
+        model = load_keras(keras_classifier)
+        bias = model.layers[-1].bias
+        bias.assign(np.where(np.arange(CLASSES) < 2, value, bias.numpy()))
+        return model
+
+    done = fail(BASE, elsewhere(made, with_model(made, spoilt), tmp_path), InputError)
+    assert str(done.error) == "The model's weights must be finite, but 2 of them are NaN or infinite."
+
+
+def test_rows_that_the_model_does_not_take_are_told(made: Made, tmp_path: Path, rows: Rows) -> None:
+    evaluation = Dataset(rows[0][:, :7], rows[1])
+    task = with_model(made, made.workplace.task.model, evaluation=evaluation)
+    done = fail(BASE, elsewhere(made, task, tmp_path), InputError)
+    assert "the shape that the model takes, (8, 8, 1), but got (7, 8, 1)" in str(done.error)
+
+
+def test_a_model_of_two_inputs_is_told(made: Made, tmp_path: Path) -> None:
+    def two_inputs() -> Any:
+        import tf_keras
+
+        one, other = tf_keras.layers.Input((8, 8, 1)), tf_keras.layers.Input((8, 8, 1))
+        return tf_keras.Model([one, other], tf_keras.layers.Add()([one, other]))
+
+    done = fail(BASE, elsewhere(made, with_model(made, two_inputs), tmp_path), InputError)
+    assert str(done.error) == "A model must have one input, but this one has 2."
+
+
+def test_a_model_with_nothing_to_prune_says_so_and_is_taken(made: Made, tmp_path: Path) -> None:
+    def flatten() -> Any:
+        import tf_keras
+
+        return tf_keras.Sequential([tf_keras.layers.Input((8, 8, 1)), tf_keras.layers.Flatten()])
+
+    record = succeed(BASE, elsewhere(made, with_model(made, flatten), tmp_path))
+    assert "the model has none" in record.facts["pruning_refusal"]
+
+
+def scored(made: Made, labels: np.ndarray, **changes: Any) -> tuple[StageCall, Workplace]:
+    """The accuracy stage of the quantized file with other labels, or another metric."""
+    store = made.workplace.store
+    inputs = {"tflite": made.quantized.objects["tflite"], "rows": made.rows, "labels": keep_array(store, labels)}
+    call = StageCall("accuracy", XNNPACK, inputs, depends_on={"changes": str(changes)})
+    return call, replace(made.workplace, task=replace(made.workplace.task, **changes))
+
+
+def test_labels_that_do_not_fit_the_metric_are_told(made: Made, rows: Rows) -> None:
+    done = fail(*scored(made, rows[1], metric="binary"), InputError)
+    assert "The metric binary must take outputs of shape (22, 3) and labels of shape (22,)" in str(done.error)
+
+
+def test_a_metric_that_raises_is_told(made: Made, rows: Rows) -> None:
+    def score(outputs: np.ndarray, labels: np.ndarray) -> float:
+        raise LookupError("theirs")
+
+    done = fail(*scored(made, rows[1], metric=score), InputError)
+    assert "The metric score" in str(done.error) and "LookupError: theirs" in str(done.error)
+
+
+def test_labels_outside_the_classes_cost_the_cell_that_was_to_be_pruned(made: Made, tmp_path: Path, rows: Rows) -> None:
+    task = replace(made.workplace.task, training=Dataset(rows[0], rows[1] + CLASSES))
+    call = StageCall("pruned", {"sparsity": 0.5}, {"model": made.base.objects["model"]}, depends_on={"labels": "other"})
+    done = fail(call, replace(made.workplace, task=task), CandidateError)
+    assert str(done.error).startswith("pruned: ")
+
+
+def test_a_candidate_that_the_device_refuses_costs_its_cell(made: Made) -> None:
+    inputs = {"tflite": made.labels, "rows": made.rows, "labels": made.labels}  # an array is no model
+    done = fail(StageCall("accuracy", XNNPACK, inputs), made.workplace, CandidateError)
+    assert "refused" in str(done.error)
+
+
+def test_an_error_that_nobody_foresaw_costs_its_cell_with_the_reason(made: Made) -> None:
+    call = StageCall("quantized", {"quantization": "int8"}, {"tflite": made.labels})
+    done = fail(call, made.workplace, CandidateError)
+    assert str(done.error).startswith("quantized: ")
+    assert "Traceback" in done.details
+
+
+def test_an_input_that_is_gone_is_a_fault_of_the_store(made: Made) -> None:
+    call = StageCall("quantized", {"quantization": "int8"}, {"tflite": "0" * 64})
+    assert "No such file" in str(fail(call, made.workplace, StoreError).error)
+
+
+def test_a_store_that_cannot_be_written_says_so(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    done = run_stage(BASE, replace(made.workplace, store=ArtifactStore(tmp_path / "file" / "store")))
+    assert isinstance(done.error, StoreError) and "not a directory" in str(done.error)
