@@ -12,24 +12,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from litefront.objectives.cold_start import measure_cold_start
-from litefront.objectives.devices import Device
 from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason
 from litefront.objectives.measurement import Measurement
 from litefront.objectives.power import utilisation
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
-from litefront.search.stage_calls import StageCall, StageCalls
+from litefront.search.scheduler import Plan
+from litefront.search.stage_calls import StageCall
 from litefront.search.store import StageRecord
-from litefront.search.study_spec import StudySpec
+from litefront.search.study_opening import OpenStudy
 from litefront.search.tiers import power_inputs
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError
 
-__all__ = ["CellPlans", "Plan"]
-
-Plan = Generator[StageCall, StageRecord, CellRecord]
-"""Yields stages, is sent their records, and returns the cell's record; a CandidateError may be thrown into it."""
+__all__ = ["CellPlans"]
 
 
 @dataclass(frozen=True)
@@ -37,30 +34,20 @@ class CellPlans:
     """Makes the plans of one study's cells.
 
     Attributes:
-        spec: The study.
-        calls: Makes the stage calls.
-        device: The device that measures.
-        context_digest: Digest of all that figures depend on beside the configuration.
-        baseline: The configuration that every other is compared with.
-        reference: The baseline's own answers, where accuracy is agreement with them; else None.
+        study: The study.
         baseline_accuracy: What the gate compares with; None until the baseline is measured.
     """
 
-    spec: StudySpec
-    calls: StageCalls
-    device: Device
-    context_digest: str
-    baseline: DeploymentConfig
-    reference: StageRecord | None = None
+    study: OpenStudy
     baseline_accuracy: float | None = None
 
     def cell_digest(self, config: DeploymentConfig) -> str:
         """The cell's identity."""
-        return digest_of_json([self.context_digest, config.params()])[:16]
+        return digest_of_json([self.study.context.digest, config.params()])[:16]
 
     def plan(self, config: DeploymentConfig) -> Plan:
         """The plan of one cell. It ends with a record whatever happens to the candidate."""
-        draft = _Draft(self.cell_digest(config), config, self.spec.device_name)
+        draft = _Draft(self.cell_digest(config), config, self.study.spec.device_name)
         try:
             yield from self._build_and_measure(draft)
         except CandidateError as error:
@@ -75,23 +62,23 @@ class CellPlans:
 
     def _build_and_measure(self, draft: _Draft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
-        model = draft.note((yield self.calls.base()))
+        model = draft.note((yield self.study.calls.base()))
         if draft.config.sparsity > 0:
-            model = draft.note((yield self.calls.pruned(model, draft.config.sparsity)))
-        float_tflite = draft.note((yield self.calls.float_tflite(model, draft.config.batch_size)))
-        quantized = draft.note((yield self.calls.quantized(float_tflite, draft.config)))
+            model = draft.note((yield self.study.calls.pruned(model, draft.config.sparsity)))
+        float_tflite = draft.note((yield self.study.calls.float_tflite(model, draft.config.batch_size)))
+        quantized = draft.note((yield self.study.calls.quantized(float_tflite, draft.config)))
         draft.take_counts(quantized)
-        accuracy = draft.note((yield self.calls.accuracy(quantized, draft.config, self.reference)))
+        accuracy = draft.note((yield self.study.calls.accuracy(quantized, draft.config, self.study.reference)))
         draft.take_counts(accuracy)
         self._check_accuracy_gate(draft)
-        latency = draft.note((yield self.calls.latency(quantized, draft.config)))
+        latency = draft.note((yield self.study.calls.latency(quantized, draft.config)))
         draft.take_latency(latency)
         self._estimate_power(draft)
         _check_delegate_ran(draft)
         self._check_load(draft)
 
     def _check_accuracy_gate(self, draft: _Draft) -> None:
-        max_drop = self.spec.gates.max_accuracy_drop
+        max_drop = self.study.spec.gates.max_accuracy_drop
         if max_drop is None or self.baseline_accuracy is None:
             return
         accuracy = draft.figures["accuracy"].value
@@ -106,14 +93,14 @@ class CellPlans:
 
     def _estimate_power(self, draft: _Draft) -> None:
         inputs = power_inputs(draft.record(CellState.MEASURED))
-        draft.figures["energy_mj"] = self.device.power_model.energy(inputs)
-        if self.spec.load is not None:
-            draft.figures["power_mw"] = self.device.power_model.power(inputs, self.spec.load.samples_per_s)
+        draft.figures["energy_mj"] = self.study.device.power_model.energy(inputs)
+        if self.study.spec.load is not None:
+            draft.figures["power_mw"] = self.study.device.power_model.power(inputs, self.study.spec.load.samples_per_s)
 
     def _check_load(self, draft: _Draft) -> None:
-        if self.spec.load is None:
+        if self.study.spec.load is None:
             return
-        load = self.spec.load.samples_per_s
+        load = self.study.spec.load.samples_per_s
         inputs = power_inputs(draft.record(CellState.MEASURED))
         if (needed := utilisation(inputs, load)) > 1:
             raise _RejectionError(

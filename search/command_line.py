@@ -54,8 +54,9 @@ TierOption = Annotated[str, typer.Option("--tier", help="The tier's name in the 
 
 def main() -> None:
     """Runs a command; turns what a user can mend into a message and exit code 2."""
+    stdout = sys.stdout
     try:
-        app()
+        _run_app()
     except LitefrontError as error:
         for line in getattr(error, "problems", (str(error),)):
             print(line, file=sys.stderr)
@@ -68,7 +69,7 @@ def main() -> None:
         os._exit(130)
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         sys.exit(141)
     except Exception as error:
         _log.exception("unexpected")
@@ -76,6 +77,19 @@ def main() -> None:
         where = "".join(f"; the traceback is in {handler.baseFilename}" for handler in files)
         print(f"litefront failed, which is its own fault: {type(error).__name__}: {error}{where}", file=sys.stderr)
         sys.exit(70)
+
+
+def _run_app() -> None:
+    """Runs the command that was asked for; a reader that has gone away is an error here, not after the end."""
+    stdout = sys.stdout
+    try:
+        app()
+    except SystemExit:
+        # Typer takes a broken pipe for exit code 1, which is ours for a check, and leaves another stream in its place.
+        if sys.stdout is not stdout:
+            raise BrokenPipeError from None
+        stdout.flush()
+        raise
 
 
 @app.command()

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
-from litefront.search.cell_plan import Plan
 from litefront.search.cell_record import CellRecord
 from litefront.search.ledger import Ledger
 from litefront.search.stage_calls import StageCall
@@ -22,10 +21,14 @@ from litefront.search.study_results import StageEntry
 from litefront.search.workers import Workers
 from litefront.spaces.errors import CandidateError, LitefrontError
 
-__all__ = ["Scheduler"]
+__all__ = ["Plan", "Scheduler"]
 
 _log = logging.getLogger(__name__)
 _WAIT_S = 0.5
+
+
+Plan = Generator[StageCall, StageRecord, CellRecord]
+"""Yields stages, is sent their records, and returns the cell's record; a CandidateError may be thrown into it."""
 
 
 @dataclass

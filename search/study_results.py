@@ -31,7 +31,7 @@ class StudyContext:
         cells: Number of distinct configurations that can work.
         configurations: Number of configurations of the space as written.
         refusals: For each reason the number of configurations that it rules out before anything is spent.
-        started_at: When the first run of it started, as an ISO time in UTC.
+        started_at: When its latest run started, as an ISO time in UTC.
     """
 
     digest: str

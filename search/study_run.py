@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
 
-import numpy as np
-
-from litefront.objectives.devices import Device, DeviceFacts
+from litefront.objectives.devices import Device
 from litefront.objectives.latency import Timing
-from litefront.search.cell_plan import CellPlans, Plan
+from litefront.search.cell_plan import CellPlans
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
 from litefront.search.ledger import Ledger
-from litefront.search.run_directory import RunDirectory, append_json_line, write_atomically
+from litefront.search.run_directory import RunDirectory, append_json_line
 from litefront.search.sampler import CellSampler, Proposal, open_journal, quiet_optuna
-from litefront.search.scheduler import Scheduler
-from litefront.search.stage_calls import StageCall, StageCalls
+from litefront.search.scheduler import Plan, Scheduler
+from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import Workplace, device_of_kind
-from litefront.search.store import ArtifactStore, StageRecord
+from litefront.search.stop_signals import stop_signals
+from litefront.search.store import ArtifactStore
 from litefront.search.study_file import StudyFile
+from litefront.search.study_opening import OpenStudy, open_study, write_study
 from litefront.search.study_results import StudyContext, StudyResults, read_records
 from litefront.search.task_loading import LoadedTask, load_task
 from litefront.search.workers import SerialWorkers, Workers
-from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
-from litefront.spaces.dimension import Capabilities
 from litefront.spaces.errors import InputError
 
 __all__ = ["RunOptions", "RunProgress", "run_study"]
 
-_log = logging.getLogger(__name__)
-
-_VERSIONED = (
-    "litefront",
-    "tensorflow",
-    "tf-keras",
-    "tensorflow-model-optimization",
-    "ai-edge-litert",
-    "ai-edge-quantizer",
-    "optuna",
-    "ray",
-    "numpy",
-)
+# For each core: measurements that are taken together where they share the cores, and cells that are under way, enough
+# that a batch of measurements and the next builds are both there.
+_BATCH = 4
+_WIDTH = 6
 
 
 class RunProgress(Protocol):
@@ -111,13 +93,18 @@ def run_study(
     with directory.lock(), quiet_optuna():
         loaded = load_task(study)
         device = device_of_kind(study.spec.devices[study.spec.device_name].kind)
-        facts = device.probe()
         store = ArtifactStore(directory.store)
         store.remove_scratch()
+        facts = device.probe()
         workers = _make_workers(study, loaded, store, options, device)
         try:
-            run = _Run(study, directory, loaded, device, facts, store, workers, progress, options)
-            run.search()
+            with stop_signals(progress.stopped) as stop:
+                scheduler = _make_scheduler(workers, store, directory, device, progress)
+                opened = open_study(
+                    study.spec, loaded, device, facts, store=store, scheduler=scheduler, timing=options.timing
+                )
+                write_study(opened, directory)
+                _Search(opened, directory, scheduler, progress, width=_WIDTH * workers.slots).run(stop)
         finally:
             workers.close()
     return StudyResults.read(directory)
@@ -134,149 +121,97 @@ def _make_workers(
     return RayWorkers(store.root, loaded.packed, name, study.spec.devices[name].kind, cores=options.cores)
 
 
-class _Run:
-    """One run of a study, from its first stage to its last cell."""
+def _make_scheduler(
+    workers: Workers, store: ArtifactStore, directory: RunDirectory, device: Device, progress: RunProgress
+) -> Scheduler:
+    return Scheduler(
+        workers,
+        store,
+        Ledger(directory),
+        shares_cores=device.shares_cores,
+        batch=_BATCH * workers.slots,
+        on_stage=progress.stage_started,
+    )
+
+
+class _Search:
+    """The search of an open study, from its baseline to its last cell.
+
+    Args:
+        study: The study.
+        directory: Where its cells are kept.
+        scheduler: Carries the cells' plans out.
+        progress: Told of each cell.
+        width: Cells that are under way at once.
+    """
 
     def __init__(
-        self,
-        study: StudyFile,
-        directory: RunDirectory,
-        loaded: LoadedTask,
-        device: Device,
-        facts: DeviceFacts,
-        store: ArtifactStore,
-        workers: Workers,
-        progress: RunProgress,
-        options: RunOptions,
+        self, study: OpenStudy, directory: RunDirectory, scheduler: Scheduler, progress: RunProgress, *, width: int
     ) -> None:
-        self._spec = study.spec
+        self._study = study
         self._directory = directory
-        self._loaded = loaded
+        self._scheduler = scheduler
         self._progress = progress
-        self._scheduler = Scheduler(
-            workers,
-            store,
-            Ledger(directory),
-            shares_cores=device.shares_cores,
-            batch=4 * workers.slots,
-            on_stage=progress.stage_started,
-        )
-        # Enough cells under way that a batch of measurements and the next builds are both there.
-        self._width = 6 * workers.slots
-        self._device = device
-        self._facts = facts
-        self._calls = _stage_calls(study, loaded, facts, store, options.timing)
+        self._width = width
         self._started = time.monotonic()
-        self._records: dict[str, CellRecord] = {}
-        self._context_digest = ""
+        self._records = read_records(directory, study.context.digest)
+        self._sampler = self._make_sampler()
+        self._cells = frozenset(self._sampler.cells)
+        budget = study.spec.budget.cells
+        self._target = len(self._cells) if budget is None else min(budget, len(self._cells))
 
-    def search(self) -> None:
-        """Builds and measures cells until the budget is spent or the run is stopped."""
-        with _stop_signals(self._progress.stopped) as stop:
-            base = self._scheduler.run_stage(self._calls.base())
-            capabilities = self._loaded.task.capabilities(
-                cores=self._facts.cores,
-                pruning_refusal=base.facts["pruning_refusal"],
-                fixed_batch_size=base.facts["fixed_batch_size"],
-            )
-            baseline = replace(BASELINE, batch_size=base.facts["fixed_batch_size"] or 1)
-            context = self._open(base, capabilities, baseline)
-            self._context_digest = context.digest
-            self._records = read_records(self._directory, context.digest)
-            sampler = self._sampler(context, capabilities, baseline)
-            self._progress.opened(context, self._settled(sampler), self._target(sampler))
-            plans = CellPlans(
-                self._spec, self._calls, self._device, context.digest, baseline, reference=self._reference(baseline)
-            )
-            try:
-                plans = self._measure_baseline(sampler, plans)
-                self._loop(sampler, plans, stop)
-            finally:
-                sampler.abandon()
-
-    def _open(self, base: StageRecord, capabilities: Capabilities, baseline: DeploymentConfig) -> StudyContext:
-        """Writes down what the study turned out to be, for every command that reads the run."""
-        space = self._spec.space.search_space()
-        identity = {
-            "model": base.objects["model"],
-            "calls": self._calls.identity(),
-            "load": self._spec.load.samples_per_s if self._spec.load else None,
-            "gates": self._spec.gates.model_dump(),
-            "device": self._spec.device_name,
-        }
-        context = StudyContext(
-            digest=digest_of_json(identity),
-            device=self._facts.identity(),
-            versions=_versions(),
-            model={
-                "format": base.facts["format"],
-                "inputs": base.facts["inputs"],
-                "metric": _metric_name(self._loaded),
-                "fidelity": self._loaded.task.is_fidelity,
-                "evaluation_rows": len(self._loaded.task.evaluation.inputs),
-            },
-            baseline=baseline.params(),
-            cells=len(space.cells(capabilities)),
-            configurations=space.size(),
-            refusals=dict(space.refusals(capabilities)),
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        content = {"spec": self._spec.model_dump(mode="json"), "context": asdict(context)}
-        write_atomically(self._directory.study, json.dumps(content, indent=1))
-        return context
-
-    def _sampler(self, context: StudyContext, capabilities: Capabilities, baseline: DeploymentConfig) -> CellSampler:
-        # Optuna refuses to change the choices of a study, so a changed space is a study of its own in the journal.
-        shape = digest_of_json([context.digest, self._spec.space.model_dump(mode="json"), self._spec.objectives])
-        return CellSampler(
-            self._spec,
-            open_journal(self._directory.journal),
-            f"{self._spec.study}-{shape[:12]}",
-            capabilities=capabilities,
-            known=self._records.values(),
-            baseline=baseline,
-        )
-
-    def _reference(self, baseline: DeploymentConfig) -> StageRecord | None:
-        """The float model's own answers, where they stand in for labels."""
-        if not self._loaded.task.is_fidelity:
-            return None
-        base = self._scheduler.run_stage(self._calls.base())
-        float_tflite = self._scheduler.run_stage(self._calls.float_tflite(base, baseline.batch_size))
-        quantized = self._scheduler.run_stage(self._calls.quantized(float_tflite, baseline))
-        return self._scheduler.run_stage(self._calls.reference(quantized, baseline))
-
-    def _measure_baseline(self, sampler: CellSampler, plans: CellPlans) -> CellPlans:
-        """Has the baseline measured before anything else; without it no other figure can be judged.
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Builds and measures cells until the budget is spent or `stop` says so.
 
         Raises:
-            InputError: If it cannot be built or run.
+            InputError: If the baseline cannot be built or run: without it no other figure can be judged.
         """
-        known = self._records.get(plans.cell_digest(plans.baseline))
-        if known is None or known.state is CellState.FAILED:
-            proposal = sampler.propose()
-            assert proposal is not None and proposal.config == plans.baseline, "the baseline comes first"
-            known = self._finish_alone(proposal, plans, sampler)
-        if "accuracy" not in known.figures or known.state is CellState.FAILED:
-            raise InputError(f"The float model itself must be built and measured, but {known.reason}")
-        return replace(plans, baseline_accuracy=known.figures["accuracy"].value)
+        self._progress.opened(self._study.context, self._settled(), self._target)
+        try:
+            self._loop(self._plans_after_baseline(), stop)
+        finally:
+            self._sampler.abandon()
 
-    def _finish_alone(self, proposal: Proposal, plans: CellPlans, sampler: CellSampler) -> CellRecord:
+    def _make_sampler(self) -> CellSampler:
+        study, spec = self._study, self._study.spec
+        # Optuna refuses to change the choices of a study, so a changed space is a study of its own in the journal.
+        shape = digest_of_json([study.context.digest, spec.space.model_dump(mode="json"), spec.objectives])
+        return CellSampler(
+            spec,
+            open_journal(self._directory.journal),
+            f"{spec.study}-{shape[:12]}",
+            capabilities=study.capabilities,
+            known=self._records.values(),
+            baseline=study.baseline,
+        )
+
+    def _plans_after_baseline(self) -> CellPlans:
+        """Has the baseline measured before anything else, and gives the plans of all other cells."""
+        plans = CellPlans(self._study)
+        known = self._records.get(plans.cell_digest(self._study.baseline))
+        if known is None or known.state is CellState.FAILED:
+            known = self._measure_baseline(plans)
+        if known.state is CellState.FAILED:
+            raise InputError(f"The float model itself must be built and measured, but {known.reason}")
+        return CellPlans(self._study, baseline_accuracy=known.value("accuracy"))
+
+    def _measure_baseline(self, plans: CellPlans) -> CellRecord:
+        proposal = self._sampler.propose()
+        assert proposal is not None, "the baseline comes first"
         self._scheduler.add(plans.plan(proposal.config))
         while True:
             for _, record in self._scheduler.finished():
-                self._keep(record, proposal, sampler)
+                self._keep(record, proposal)
                 return record
 
-    def _loop(self, sampler: CellSampler, plans: CellPlans, stop: Callable[[], bool]) -> None:
+    def _loop(self, plans: CellPlans, stop: Callable[[], bool]) -> None:
         under_way: dict[Plan, Proposal] = {}
-        target = self._target(sampler)
         while True:
             if stop():
                 for plan in self._scheduler.drop_what_waits():
                     under_way.pop(plan, None)
-            while not stop() and not self._out_of_time() and self._may_add(sampler, len(under_way), target):
-                proposal = sampler.propose()
+            while not stop() and self._may_add(len(under_way)):
+                proposal = self._sampler.propose()
                 if proposal is None:
                     break
                 plan = plans.plan(proposal.config)
@@ -285,81 +220,23 @@ class _Run:
             if not under_way:
                 return
             for plan, record in self._scheduler.finished():
-                self._keep(record, under_way.pop(plan), sampler)
+                self._keep(record, under_way.pop(plan))
 
-    def _may_add(self, sampler: CellSampler, under_way: int, target: int) -> bool:
-        return under_way < self._width and self._settled(sampler) + under_way < target
+    def _may_add(self, under_way: int) -> bool:
+        hours = self._study.spec.budget.hours
+        in_time = hours is None or time.monotonic() - self._started < hours * 3600
+        return in_time and under_way < self._width and self._settled() + under_way < self._target
 
-    def _keep(self, record: CellRecord, proposal: Proposal, sampler: CellSampler) -> None:
+    def _keep(self, record: CellRecord, proposal: Proposal) -> None:
         """The record goes to the disk first, then to the sampler: what is lost in between is told again."""
-        append_json_line(self._directory.cells, {"context": self._context_digest, "record": record.to_json()})
+        line = {"context": self._study.context.digest, "record": record.to_json()}
+        append_json_line(self._directory.cells, line)
         self._records[record.cell] = record
-        sampler.tell(proposal, record)
+        self._sampler.tell(proposal, record)
         self._progress.cell_finished(record, self._records.values())
 
-    def _settled(self, sampler: CellSampler) -> int:
+    def _settled(self) -> int:
         """Cells of the space that need no more work; a space that was narrowed leaves others behind."""
-        cells = set(sampler.cells)
-        return sum(record.config in cells and record.state is not CellState.FAILED for record in self._records.values())
-
-    def _target(self, sampler: CellSampler) -> int:
-        budget = self._spec.budget.cells
-        return len(sampler.cells) if budget is None else min(budget, len(sampler.cells))
-
-    def _out_of_time(self) -> bool:
-        hours = self._spec.budget.hours
-        return hours is not None and time.monotonic() - self._started > hours * 3600
-
-
-@contextmanager
-def _stop_signals(on_stop: Callable[[int], None]) -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a flag; the second one raises KeyboardInterrupt at once."""
-    stopped = False
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        nonlocal stopped
-        if stopped:
-            raise KeyboardInterrupt
-        stopped = True
-        on_stop(number)
-        _log.warning("%s: finishing what runs; once more ends it at once.", signal.Signals(number).name)
-
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: stopped
-    finally:
-        for watched, handler in previous.items():
-            signal.signal(watched, handler)
-
-
-def _stage_calls(
-    study: StudyFile, loaded: LoadedTask, facts: DeviceFacts, store: ArtifactStore, timing: Timing
-) -> StageCalls:
-    evaluation = loaded.task.evaluation
-    labels = None if loaded.task.is_fidelity else evaluation.labels
-    return StageCalls(
-        loaded,
-        facts,
-        evaluation_inputs=_keep_array(store, evaluation.inputs),
-        evaluation_labels=None if labels is None else _keep_array(store, labels),
-        seed=study.spec.seed,
-        timing=timing,
-    )
-
-
-def _keep_array(store: ArtifactStore, array: Any) -> str:
-    with store.scratch() as folder:
-        path = Path(folder) / "array.npy"
-        np.save(path, array)
-        return store.add_object(path)
-
-
-def _metric_name(loaded: LoadedTask) -> str:
-    metric = loaded.task.scored_by
-    return metric if isinstance(metric, str) else str(getattr(metric, "__name__", "metric"))
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in _VERSIONED}
+        return sum(
+            record.config in self._cells and record.state is not CellState.FAILED for record in self._records.values()
+        )

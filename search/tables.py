@@ -67,15 +67,13 @@ def record_row(record: CellRecord, baseline: CellRecord | None, figures: Sequenc
 
 
 def front_table(records: Sequence[CellRecord], baseline: CellRecord | None, objectives: Sequence[Objective]) -> str:
-    """The cells as a person reads them: a figure with its unit, and beside it how it compares with the baseline."""
-    figures = [objective.figure for objective in objectives]
+    """The cells as a person reads them: each figure with its unit, and behind it how it compares with the baseline."""
     rows = []
     for record in records:
-        row: dict[str, str] = {name: f"{getattr(record.config, name):}" for name in DIMENSIONS}
-        for name in figures:
-            row[name] = figure_text(name, record.figures[name])
-            if relative := relative_text(name, record, baseline):
-                row[f"{name} vs baseline"] = relative
+        row = {name: str(getattr(record.config, name)) for name in DIMENSIONS}
+        for objective in objectives:
+            text = figure_text(objective.figure, record.figures[objective.figure])
+            row[objective.figure] = f"{text} {relative_text(objective.figure, record, baseline):>7}".rstrip()
         rows.append(row)
     return _table(rows, "", headings=_headings(objectives, records))
 
@@ -119,12 +117,11 @@ def _half_width_text(figure: Measurement) -> str:
 
 
 def _headings(objectives: Sequence[Objective], records: Sequence[CellRecord]) -> dict[str, str]:
-    """Column headings that say where a figure comes from, and keep what is relative short."""
+    """Column headings that say where a figure comes from."""
     headings = {"num_threads": "threads", "batch_size": "batch"}
     for objective in objectives:
         provenances = {record.figures[objective.figure].provenance.value for record in records}
         headings[objective.figure] = f"{objective.name} ({', '.join(sorted(provenances))})"
-        headings[f"{objective.figure} vs baseline"] = "vs base"
     return headings
 
 

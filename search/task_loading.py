@@ -6,7 +6,7 @@ import importlib.util
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from litefront.objectives.metrics import METRICS
 from litefront.search.digests import digest_of_array, digest_of_json, digest_of_path
 from litefront.search.study_file import StudyFile
 from litefront.search.study_spec import FilesTask
@@ -57,18 +58,17 @@ def load_task(study: StudyFile) -> LoadedTask:
     prepare_environment()
     if isinstance(study.spec.task, FilesTask):
         task = _task_from_files(study.spec.task, study.folder)
+        user_modules, module = UserModules({}), None
         code: list[str] = []
-        user_modules, by_value = UserModules({}), []
     else:
         path, attribute = _task_file(study.spec.task, study.folder)
         user_modules = UserModules.beside(path)
         module = _execute(path, user_modules)
         task = _task_of(module, attribute, path)
         code = [digest_of_path(path), user_modules.digest]
-        by_value = [module, *user_modules.imported()]
     if problems := list(task.problems()):
         raise InputError(problems)
-    return _with_digests(task, code, _pack(task, user_modules, by_value))
+    return _with_digests(task, code, _pack(task, user_modules, module))
 
 
 def explain_user_error(error: BaseException) -> str:
@@ -166,21 +166,23 @@ def _with_digests(task: Task, code: list[str], packed: bytes) -> LoadedTask:
     except OSError as error:
         problem = f"The task's model must be a file or folder, but {error.filename}: {error.strerror}."
         raise InputError(problem) from error
-    settings = vars(task.fine_tuning) | {"loss": task.loss if isinstance(task.loss, str) else _name_of(task.loss)}
+    settings = vars(task.fine_tuning) | {"loss": _name_of(task.loss)}
     metric = task.scored_by
     return LoadedTask(
         task=task,
         model_digest=digest_of_json([code, files, data]),
         training_digest=digest_of_json([code, data, settings]),
         representative_digest=digest_of_array(task.calibration_rows()),
-        metric_digest=digest_of_json(metric if isinstance(metric, str) else [code, _name_of(metric)]),
+        metric_digest=digest_of_json(metric if metric in METRICS else [code, _name_of(metric)]),
         packed=packed,
     )
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def _name_of(function: str | Callable[..., Any]) -> str:
     """Its name; for an object that is called like a function, its class's."""
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+    return (
+        function if isinstance(function, str) else str(getattr(function, "__qualname__", type(function).__qualname__))
+    )
 
 
 def _model_paths(task: Task) -> Iterator[Path]:
@@ -188,20 +190,20 @@ def _model_paths(task: Task) -> Iterator[Path]:
         yield Path(task.model)
 
 
-def _pack(task: Task, user_modules: UserModules, by_value: Sequence[ModuleType]) -> bytes:
-    """Pickles the task with what it uses of the user's modules by value: no worker has, or needs, their files."""
+def _pack(task: Task, user_modules: UserModules, task_module: ModuleType | None) -> bytes:
+    """Pickles the task with the code that it uses: no worker has, or needs, the user's files."""
     import cloudpickle
 
-    for module in by_value:
-        cloudpickle.register_pickle_by_value(module)
+    if task_module is not None:
+        cloudpickle.register_pickle_by_value(task_module)
     try:
-        # Two pickles, for the second may already import from the first.
+        # Two pickles, for the second imports from the first.
         return bytes(pickle.dumps((user_modules, cloudpickle.dumps(task))))
     except Exception as error:
         raise InputError(f"The task must be picklable to reach the workers, but {explain_user_error(error)}") from error
     finally:
-        for module in by_value:
-            cloudpickle.unregister_pickle_by_value(module)
+        if task_module is not None:
+            cloudpickle.unregister_pickle_by_value(task_module)
 
 
 def unpack_task(packed: bytes) -> Any:

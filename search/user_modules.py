@@ -58,10 +58,6 @@ class UserModules(MetaPathFinder, ExecutionLoader):
         # First, as a script's folder is: the task finds the same file here and in the workers.
         sys.meta_path.insert(0, self)
 
-    def imported(self) -> list[ModuleType]:
-        """Those that this process has imported."""
-        return [sys.modules[name] for name in self._sources if name in sys.modules]
-
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:

@@ -119,7 +119,9 @@ def test_a_folder_that_exists_is_refused_and_left_alone(results: StudyResults, t
 
 
 def test_a_tier_without_a_pick_is_refused_with_the_reason(results: StudyResults, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="The tier nobody has no cell to export: none of 3 .* latency_ms <= 0.001"):
+    with pytest.raises(
+        InputError, match="The tier nobody has no cell to export: none of 3 .* latency <= 0.001 ms rules out 3"
+    ):
         export_tier(results, "nobody", tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 

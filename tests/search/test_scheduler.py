@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from litefront.search.cell_plan import Plan
 from litefront.search.cell_record import CellState
 from litefront.search.ledger import Ledger, totals_by_stage
 from litefront.search.run_directory import RunDirectory, read_json_lines
-from litefront.search.scheduler import Scheduler
+from litefront.search.scheduler import Plan, Scheduler
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone
 from litefront.search.store import ArtifactStore, StageRecord

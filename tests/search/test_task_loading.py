@@ -112,6 +112,17 @@ def test_a_packed_task_works_where_its_folder_is_gone(tmp_path: Path) -> None:
     assert built_in_a_fresh_process(loaded, tmp_path / "elsewhere") == "(105, 7, 8)"
 
 
+def test_the_modules_of_a_packed_task_are_there_once(tmp_path: Path) -> None:
+    body = "import counting\ncounting.increase()\nreturn at_top.count(), counting.COUNT"
+    files = {
+        "task.py": task_text(imports="import counting_at_top as at_top", body=body),
+        "counting_at_top.py": "import counting\ndef count():\n    return counting.COUNT",
+        "counting.py": "COUNT = 0\ndef increase():\n    global COUNT\n    COUNT += 1",
+    }
+    write(tmp_path / "task", files)
+    assert built_in_a_fresh_process(load(tmp_path / "task"), tmp_path / "elsewhere") == "(1, 1)"
+
+
 def test_a_packed_task_brings_its_data_and_settings(tmp_path: Path) -> None:
     write(tmp_path / "task", {"task.py": task_text(arguments=", fine_tuning=FineTuning(epochs=7), metric='macro_f1'")})
     expression = "task.evaluation.inputs.sum(), len(task.training.labels), task.fine_tuning.epochs, task.metric"
@@ -303,6 +314,16 @@ def test_a_metric_of_the_users_own_counts_with_its_code(tmp_path: Path) -> None:
     write(tmp_path / "one", {"task.py": text})
     write(tmp_path / "two", {"task.py": text.replace("0.5", "0.25")})
     assert digests(tmp_path / "one")["metric"] != digests(tmp_path / "two")["metric"]
+
+
+def test_a_metric_by_import_path_counts_with_its_code(tmp_path: Path) -> None:
+    text = task_text(imports="import pathscoring", arguments=", metric='pathscoring:score'")
+    seen = set()
+    for name, score in (("one", 0.5), ("two", 0.25)):
+        files = {"task.py": text, "pathscoring.py": f"def score(outputs, labels): return {score}"}
+        write(tmp_path / name, files)
+        seen.add(digests(tmp_path / name)["metric"])
+    assert len(seen) == 2
 
 
 def test_a_metric_that_is_an_object_is_taken(tmp_path: Path) -> None:

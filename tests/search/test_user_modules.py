@@ -110,6 +110,13 @@ def test_modules_are_imported_where_their_folder_is_not(tmp_path: Path) -> None:
     assert in_a_fresh_process(modules, code, tmp_path) == "1 2 3 4"
 
 
+def test_the_users_module_comes_before_another_of_its_name(tmp_path: Path) -> None:
+    modules = UserModules.beside(write(tmp_path / "task", task="import net", net="NAME = 'theirs'"))
+    write(tmp_path / "installed", net="NAME = 'another'")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); import net; print(net.NAME)"
+    assert in_a_fresh_process(modules, code, tmp_path) == "theirs"
+
+
 def test_tracebacks_name_the_users_file_and_line(tmp_path: Path) -> None:
     modules = UserModules.beside(write(tmp_path, task="import net", net="\n\nraise RuntimeError('theirs')"))
     code = "import sys, traceback\ntry:\n    import net\nexcept RuntimeError:\n    traceback.print_exc(file=sys.stdout)"

@@ -1,0 +1,174 @@
+"""Opens a study: what it turns out to be once it has met its model and its device."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from litefront.objectives.devices import Device, DeviceFacts
+from litefront.objectives.latency import Timing
+from litefront.search.digests import digest_of_json
+from litefront.search.run_directory import RunDirectory, write_atomically
+from litefront.search.scheduler import Scheduler
+from litefront.search.stage_calls import StageCalls
+from litefront.search.store import ArtifactStore, StageRecord
+from litefront.search.study_results import StudyContext
+from litefront.search.study_spec import StudySpec
+from litefront.search.task_loading import LoadedTask
+from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
+from litefront.spaces.dimension import Capabilities
+
+__all__ = ["OpenStudy", "open_study", "write_study"]
+
+_VERSIONED = (
+    "litefront",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "optuna",
+    "ray",
+    "numpy",
+)
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that can be searched.
+
+    Attributes:
+        spec: What its file says.
+        device: The device that measures.
+        calls: Makes its stage calls.
+        capabilities: What its model and device allow.
+        baseline: The configuration that every other is compared with.
+        context: What every command that reads the run is told.
+        reference: The float model's own answers, where they stand in for labels; else None.
+    """
+
+    spec: StudySpec
+    device: Device
+    calls: StageCalls
+    capabilities: Capabilities
+    baseline: DeploymentConfig
+    context: StudyContext
+    reference: StageRecord | None
+
+
+def open_study(
+    spec: StudySpec,
+    loaded: LoadedTask,
+    device: Device,
+    facts: DeviceFacts,
+    *,
+    store: ArtifactStore,
+    scheduler: Scheduler,
+    timing: Timing,
+) -> OpenStudy:
+    """Builds the base model, and finds out what can be done with it.
+
+    Raises:
+        InputError: If the model cannot be built, or does not fit its data.
+    """
+    calls = _stage_calls(spec, loaded, facts, store, timing)
+    base = scheduler.run_stage(calls.base())
+    fixed_batch_size = base.facts["fixed_batch_size"]
+    capabilities = loaded.task.capabilities(
+        cores=facts.cores, pruning_refusal=base.facts["pruning_refusal"], fixed_batch_size=fixed_batch_size
+    )
+    baseline = replace(BASELINE, batch_size=fixed_batch_size or 1)
+    return OpenStudy(
+        spec=spec,
+        device=device,
+        calls=calls,
+        capabilities=capabilities,
+        baseline=baseline,
+        context=_context(spec, loaded, facts, base, calls, capabilities, baseline),
+        reference=_reference(loaded, scheduler, calls, base, baseline),
+    )
+
+
+def write_study(study: OpenStudy, directory: RunDirectory) -> None:
+    """Writes down what the study turned out to be.
+
+    Raises:
+        StoreError: If the disk does not take it.
+    """
+    content = {"spec": study.spec.model_dump(mode="json"), "context": asdict(study.context)}
+    write_atomically(directory.study, json.dumps(content, indent=1))
+
+
+def _context(
+    spec: StudySpec,
+    loaded: LoadedTask,
+    facts: DeviceFacts,
+    base: StageRecord,
+    calls: StageCalls,
+    capabilities: Capabilities,
+    baseline: DeploymentConfig,
+) -> StudyContext:
+    space = spec.space.search_space()
+    identity = {
+        "model": base.objects["model"],
+        "calls": calls.identity(),
+        "load": spec.load.samples_per_s if spec.load else None,
+        "gates": spec.gates.model_dump(),
+        "device": spec.device_name,
+    }
+    metric = loaded.task.scored_by
+    return StudyContext(
+        digest=digest_of_json(identity),
+        device=facts.identity(),
+        versions={name: version(name) for name in _VERSIONED},
+        model={
+            "format": base.facts["format"],
+            "inputs": base.facts["inputs"],
+            "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "metric"),
+            "fidelity": loaded.task.is_fidelity,
+            "evaluation_rows": len(loaded.task.evaluation.inputs),
+        },
+        baseline=baseline.params(),
+        cells=len(space.cells(capabilities)),
+        configurations=space.size(),
+        refusals=dict(space.refusals(capabilities)),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _reference(
+    loaded: LoadedTask, scheduler: Scheduler, calls: StageCalls, base: StageRecord, baseline: DeploymentConfig
+) -> StageRecord | None:
+    if not loaded.task.is_fidelity:
+        return None
+    float_tflite = scheduler.run_stage(calls.float_tflite(base, baseline.batch_size))
+    quantized = scheduler.run_stage(calls.quantized(float_tflite, baseline))
+    return scheduler.run_stage(calls.reference(quantized, baseline))
+
+
+def _stage_calls(
+    spec: StudySpec, loaded: LoadedTask, facts: DeviceFacts, store: ArtifactStore, timing: Timing
+) -> StageCalls:
+    evaluation = loaded.task.evaluation
+    labels = None if loaded.task.is_fidelity else evaluation.labels
+    return StageCalls(
+        loaded,
+        facts,
+        evaluation_inputs=_keep_array(store, evaluation.inputs),
+        evaluation_labels=None if labels is None else _keep_array(store, labels),
+        seed=spec.seed,
+        timing=timing,
+    )
+
+
+def _keep_array(store: ArtifactStore, array: Any) -> str:
+    """Puts rows into the store, where every process finds them."""
+    with store.scratch() as folder:
+        path = folder / "array.npy"
+        np.save(path, array)
+        return store.add_object(path)

@@ -1,0 +1,145 @@
+"""What a newcomer's first run costs and gives: the demo study from an empty run directory, then killed and resumed.
+
+Run alone: `.venv/bin/python tests/benchmarks/first_run.py`. One line of JSON a figure, the machine first. It takes
+about ten minutes: a whole run, and a second one that is killed with SIGKILL in the middle and resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from litefront.objectives.devices import HostDevice
+from litefront.search.front import pareto_front
+from litefront.search.ledger import totals_by_stage
+from litefront.search.run_directory import RunDirectory, read_json_lines
+from litefront.search.study_results import StudyResults
+from litefront.spaces.quantization import Quantization
+
+LITEFRONT = Path(sys.executable).with_name("litefront")
+
+
+def main() -> None:
+    """Prints every figure of the first run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = Path(scratch) / "whole"
+        seconds, peak_bytes = run_and_watch(whole)
+        results = StudyResults.read(RunDirectory(whole))
+        print(json.dumps({"machine": HostDevice().probe().identity(), "versions": dict(results.context.versions)}))
+        figure("whole run of the demo study", round(seconds), "s", "<= 360", seconds <= 360)
+        figure("peak memory of all its processes", round(peak_bytes / 2**30, 2), "GiB", "< 6", peak_bytes < 6 * 2**30)
+        tell_cells(results)
+        tell_stages(results)
+        kill_and_resume(Path(scratch) / "killed")
+
+
+def figure(name: str, value: Any, unit: str, goal: str, holds: bool) -> None:
+    """Prints one figure."""
+    print(json.dumps({"figure": name, "value": value, "unit": unit, "goal": goal, "holds": bool(holds)}), flush=True)
+
+
+def tell_cells(results: StudyResults) -> None:
+    """How many cells, how varied the front is, and whether int8 pays."""
+    front = pareto_front(results.measured, results.spec.chosen_objectives())
+    combinations = {(record.config.quantization, record.config.sparsity) for record in front}
+    figure("cells", len(results.records), "cells", ">= 40", len(results.records) >= 40)
+    figure("quantization x sparsity on the front", len(combinations), "combinations", ">= 6", len(combinations) >= 6)
+    baseline = results.baseline
+    assert baseline is not None, "a finished run has its baseline"
+    int8 = (Quantization.INT8, Quantization.DYNAMIC_INT8)
+    points = [
+        {
+            "label": record.config.label(),
+            "size": round(record.value("size_bytes") / baseline.value("size_bytes"), 3),
+            "latency": round(record.value("latency_ms") / baseline.value("latency_ms"), 3),
+            "points lost": round(100 * (baseline.value("accuracy") - record.value("accuracy")), 2),
+        }
+        for record in results.measured
+        if record.config.quantization in int8
+    ]
+    good = [p for p in points if p["size"] <= 0.28 and p["latency"] <= 0.40 and p["points lost"] <= 1]
+    best = min(good or points, key=lambda point: point["latency"])
+    figure("best int8 cell", best, "relative", "size <= 0.28, latency <= 0.40, at most 1 point lost", bool(good))
+
+
+def tell_stages(results: StudyResults) -> None:
+    """What ran, what was reused, what that saved, and that nothing ran twice."""
+    totals = totals_by_stage(results.ledger)
+    for stage, entry in totals.items():
+        value = {"runs": entry.runs, "hits": entry.hits, "seconds_saved": round(entry.seconds_saved, 1)}
+        figure(f"stage {stage}", value, "", "no stage run twice", entry.repeated == 0)
+
+
+def kill_and_resume(folder: Path) -> None:
+    """Kills a run in the middle, and runs the same command again."""
+    process = start(folder)
+    while len(read_json_lines(folder / "cells.jsonl")) < 12:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = read_json_lines(folder / "cells.jsonl")
+    code = start(folder).wait()
+    results = StudyResults.read(RunDirectory(folder))
+    cells = [line["record"]["cell"] for line in read_json_lines(folder / "cells.jsonl")]
+    lost = len([line for line in before if line["record"]["cell"] not in cells])
+    repeated = sum(entry.repeated for entry in totals_by_stage(results.ledger).values())
+    figure("finished cells lost by kill -9", lost, "cells", "0", lost == 0)
+    figure("cells finished twice", len(cells) - len(set(cells)), "cells", "0", len(cells) == len(set(cells)))
+    figure("stages run twice", repeated, "stages", "0", repeated == 0)
+    figure(
+        "cells at the end of the resumed run", len(set(cells)), "cells", ">= 40", code == 0 and len(set(cells)) >= 40
+    )
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Starts the demo study."""
+    command = [str(LITEFRONT), "run", "mnist", "--run-dir", str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def run_and_watch(folder: Path) -> tuple[float, int]:
+    """Seconds that the run took, and the most memory that its processes held together (proportional set size)."""
+    started = time.monotonic()
+    known = processes()
+    process = start(folder)
+    peak = 0
+    ended = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(1.0):
+            peak = max(peak, sum(memory_bytes(pid) for pid in processes() - known))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    code = process.wait()
+    ended.set()
+    watcher.join()
+    assert code == 0, f"the demo study ended with {code}"
+    return time.monotonic() - started, peak
+
+
+def processes() -> set[int]:
+    """All processes of this machine; Ray's daemons leave their parent's tree, so a tree would miss them."""
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+
+
+def memory_bytes(pid: int) -> int:
+    """Proportional set size: pages that several processes share count once."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except (OSError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+if __name__ == "__main__":
+    main()
