@@ -20,11 +20,13 @@ Metric = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any] | float]
 
 def top1(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
     """1 for each row whose highest class is its label; labels are class numbers `(rows,)` or one-hot rows."""
+    _check_classes(outputs, labels)
     return np.asarray(outputs.reshape(len(outputs), -1).argmax(axis=1) == _class_numbers(labels), dtype=float)
 
 
 def top5(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
     """1 for each row whose label is among its five highest classes."""
+    _check_classes(outputs, labels)
     highest = np.argsort(-outputs.reshape(len(outputs), -1), axis=1, kind="stable")[:, :5]
     return np.asarray((highest == _class_numbers(labels)[:, None]).any(axis=1), dtype=float)
 
@@ -93,6 +95,14 @@ def find_metric(name: str | Metric) -> Metric:
         if callable(found):
             return found  # type: ignore[no-any-return]
     raise ValueError(f"`metric` must be one of {', '.join(METRICS)}, or `package.module:function`, but got {name!r}.")
+
+
+def _check_classes(outputs: NDArray[Any], labels: NDArray[Any]) -> None:
+    classes, numbers = outputs.reshape(len(outputs), -1).shape[1], _class_numbers(labels)
+    if numbers.min() < 0 or numbers.max() >= classes:
+        raise ValueError(
+            f"labels must be class numbers from 0 to {classes - 1}, but they go from {numbers.min()} to {numbers.max()}"
+        )
 
 
 def _class_numbers(labels: NDArray[Any]) -> NDArray[Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from litefront.spaces.errors import InputError, StoreError
 
@@ -64,22 +66,30 @@ class RunDirectory:
         Raises:
             InputError: If another process runs in it.
         """
-        import fcntl
-
         with open(self.path / "lock", "a+", encoding="ascii") as file:
-            try:
-                # The kernel drops this lock with its process, however that ends: a killed run blocks nobody.
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _locked(file):
                 file.seek(0)
                 raise InputError(
                     f"A run directory is written by one run at a time, but process {file.read().strip() or '?'} "
                     f"is running in {self.path}."
-                ) from None
+                )
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+
+def _locked(file: IO[str]) -> bool:
+    """Locks the file; tries a little while, since `status` holds the lock for a moment to see whether it is free."""
+    for _ in range(10):
+        try:
+            # The kernel drops this lock with its process, however that ends: a killed run blocks nobody.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def append_json_line(path: Path, record: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 import traceback
@@ -38,6 +39,9 @@ from litefront.spaces.tensorflow_environment import seed_everything
 from litefront.spaces.tflite_graph import TfliteGraph
 
 __all__ = ["StageDone", "Workplace", "run_stage"]
+
+# The disk's own troubles: no candidate can be blamed for them.
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +100,8 @@ def run_stage(call: StageCall, workplace: Workplace) -> StageDone:
         return StageDone(call, error=error, details=traceback.format_exc())
     except OSError as error:
         reason = f"{call.stage}: {error.strerror or error}"
-        return StageDone(call, error=StoreError(reason), details=traceback.format_exc())
+        kind = StoreError if error.errno in _DISK_ERRORS else CandidateError
+        return StageDone(call, error=kind(reason), details=traceback.format_exc())
     except Exception as error:
         # The tools of a stage raise whatever their layers raise; it costs the cell that asked, with the reason.
         reason = f"{call.stage}: {explain_user_error(error)}"

@@ -85,8 +85,9 @@ def explain_user_error(error: BaseException) -> str:
 def _is_users(file_name: str) -> bool:
     path = Path(file_name)
     installed = {"site-packages", "dist-packages"} & set(path.parts)
-    ours = path.is_relative_to(Path(__file__).parent.parent) and "studies" not in path.parts
-    return not (installed or ours or path.is_relative_to(sys.base_prefix) or path.name.startswith(("<", "__")))
+    packages = (Path(__file__).parent.parent / name for name in ("search", "objectives", "spaces"))
+    ours = any(path.is_relative_to(package) for package in packages)
+    return not (installed or ours or path.is_relative_to(sys.base_prefix) or path.name.startswith(("<", "__autograph")))
 
 
 def _task_from_files(files: FilesTask, folder: Path) -> Task:

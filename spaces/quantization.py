@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from litefront.spaces.dead_filters import repair_dead_filters
 from litefront.spaces.dimension import Capabilities, Dimension
 from litefront.spaces.errors import CandidateError
 
@@ -80,6 +79,8 @@ def quantize(
     if quantization is Quantization.FLOAT32:
         return float_tflite
     from ai_edge_quantizer import quantizer
+
+    from litefront.spaces.dead_filters import repair_dead_filters
 
     with _silence():
         try:
