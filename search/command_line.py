@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -62,11 +62,6 @@ def main() -> None:
             print(line, file=sys.stderr)
         _log.debug("the command ended with an error", exc_info=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        # Ended at once, as asked: the workers and runners end by themselves when they find nobody there.
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
@@ -114,7 +109,10 @@ def run(
     directory.create()
     _log_to_file(directory.log)
     with TerminalProgress(study_file.spec) as progress:
-        results = run_study(study_file, directory, progress, RunOptions(serial=serial, cores=cores))
+        try:
+            results = run_study(study_file, directory, progress, RunOptions(serial=serial, cores=cores))
+        except KeyboardInterrupt:
+            _end_at_once()
     write_front(results)
     write_report(results, directory.report)
     _print_front(results, chosen)
@@ -245,6 +243,13 @@ def dashboard(
     results = _results(study, run_dir)
     print(f"http://127.0.0.1:{port}", file=sys.stderr)
     optuna_dashboard.run_server(open_journal_to_read(results.directory.journal), host="127.0.0.1", port=port)
+
+
+def _end_at_once() -> NoReturn:
+    """Ends this process as asked; the workers and runners end by themselves when they find nobody there."""
+    print("\nstopped at once; the same command goes on from here", file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(130)
 
 
 def _output_format(name: str) -> OutputFormat:

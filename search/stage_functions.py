@@ -17,6 +17,7 @@ from litefront.objectives.accuracy import measure_accuracy
 from litefront.objectives.devices import DEVICE_KINDS, Device
 from litefront.objectives.latency import Timing
 from litefront.objectives.size import measure_size
+from litefront.search.run_directory import explain_os_error
 from litefront.search.stage_calls import StageCall
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.task import Task
@@ -40,7 +41,6 @@ from litefront.spaces.tflite_graph import TfliteGraph
 
 __all__ = ["StageDone", "Workplace", "run_stage"]
 
-# The disk's own troubles: no candidate can be blamed for them.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 _log = logging.getLogger(__name__)
@@ -99,13 +99,18 @@ def run_stage(call: StageCall, workplace: Workplace) -> StageDone:
     except LitefrontError as error:
         return StageDone(call, error=error, details=traceback.format_exc())
     except OSError as error:
-        reason = f"{call.stage}: {error.strerror or error}"
-        kind = StoreError if error.errno in _DISK_ERRORS else CandidateError
-        return StageDone(call, error=kind(reason), details=traceback.format_exc())
+        return StageDone(call, error=_blame(error, call, workplace.store), details=traceback.format_exc())
     except Exception as error:
         # The tools of a stage raise whatever their layers raise; it costs the cell that asked, with the reason.
         reason = f"{call.stage}: {explain_user_error(error)}"
         return StageDone(call, error=CandidateError(reason), details=traceback.format_exc())
+
+
+def _blame(error: OSError, call: StageCall, store: ArtifactStore) -> LitefrontError:
+    """The disk's own troubles end the run, since no candidate can be blamed for them."""
+    if error.errno in _DISK_ERRORS:
+        return StoreError(f"{store.root} cannot be written: {explain_os_error(error)}")
+    return CandidateError(f"{call.stage}: {error.strerror or error}")
 
 
 def _base(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
