@@ -227,7 +227,7 @@ def test_a_pick_shows_a_limited_figure_that_is_no_objective() -> None:
 def test_a_tier_without_a_cell_says_why() -> None:
     pick = data_of(cells())["picks"][1]
     assert (pick["cell"], pick["figures"], pick["limits"]) == (None, {}, {})
-    assert pick["reason"].endswith("size_bytes <= 1000 rules out 3")
+    assert pick["reason"].endswith("size <= 1 kB rules out 3")
 
 
 def test_stages_are_summed_up_and_failed_runs_took_their_time() -> None:

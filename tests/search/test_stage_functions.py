@@ -367,9 +367,9 @@ def test_an_error_that_nobody_foresaw_costs_its_cell_with_the_reason(made: Made)
     assert "Traceback" in done.details
 
 
-def test_an_input_that_is_gone_is_a_fault_of_the_store(made: Made) -> None:
+def test_an_input_that_is_gone_costs_the_candidate_with_its_reason(made: Made) -> None:
     call = StageCall("quantized", {"quantization": "int8"}, {"tflite": "0" * 64})
-    assert "No such file" in str(fail(call, made.workplace, StoreError).error)
+    assert "No such file" in str(fail(call, made.workplace, CandidateError).error)
 
 
 def test_a_store_that_cannot_be_written_says_so(made: Made, tmp_path: Path) -> None:
