@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litefront.objectives.measurement import Measurement, Provenance
+from litefront.objectives.measurement import FIDELITY, Measurement, Provenance
 from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
 from litefront.spaces.errors import CandidateError, InputError
 
@@ -44,14 +44,20 @@ def measure_accuracy(outputs: NDArray[Any], labels: NDArray[Any], metric: str | 
         source += " against the float model"
     return Measurement(
         value=float(np.mean(scores)),
-        unit="fraction" if name in _FRACTIONS else "score",
+        unit=_unit(name),
         provenance=Provenance.MEASURED,
         source=source,
         interval=_interval(scores, function, outputs, labels),
     )
 
 
-_FRACTIONS = frozenset({"top1", "top5", "binary", "argmax_agreement", "macro_f1"})
+_FRACTIONS = frozenset({"top1", "top5", "binary", "macro_f1"})
+
+
+def _unit(metric: str) -> str:
+    if metric in FIDELITY_METRICS:
+        return FIDELITY
+    return "fraction" if metric in _FRACTIONS else "score"
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from litefront.objectives.measurement import FIDELITY
+
 __all__ = ["FIGURES", "OBJECTIVES", "Direction", "Objective", "objective_of_figure"]
 
 
@@ -30,6 +32,10 @@ class Objective:
     figure: str
     direction: Direction
     title: str
+
+    def called(self, unit: str) -> str:
+        """What a reader calls it, by its figure's unit: agreement with the float model is fidelity, not accuracy."""
+        return unit if unit == FIDELITY else self.name
 
     def loss(self, value: float) -> float:
         """The value with its sign such that lower is better."""

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Measurement", "Provenance"]
+__all__ = ["FIDELITY", "Measurement", "Provenance"]
+
+FIDELITY = "fidelity"
+"""Unit, and name, of an accuracy that is agreement with the float model's own answers."""
 
 
 class Provenance(StrEnum):

@@ -329,7 +329,7 @@ def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
             figure = entry.chosen.figures[objective.figure]
             relative = relative_text(objective.figure, entry.chosen, baseline)
             value = figure_text(objective.figure, figure)
-            print(f"    {objective.name:10} {value:>18}  {relative:>8}  {figure.provenance}")
+            print(f"    {objective.called(figure.unit):10} {value:>18}  {relative:>8}  {figure.provenance}")
         print(f"    why: {entry.reason}")
         if entry.runner_up is not None:
             print(f"    runner-up: {entry.runner_up.config.label()}, which would give {entry.trade}")

@@ -105,10 +105,8 @@ class TerminalProgress:
         label = record.config.label()
         if record.state is not CellState.MEASURED:
             return f"{label}: {record.state} - {record.reason}"
-        figures = ", ".join(
-            f"{objective.name} {figure_text(objective.figure, record.figures[objective.figure])}"
-            for objective in self._objectives
-        )
+        pairs = [(objective, record.figures[objective.figure]) for objective in self._objectives]
+        figures = ", ".join(f"{o.called(figure.unit)} {figure_text(o.figure, figure)}" for o, figure in pairs)
         noisy = f" (noisy: {record.noisy})" if record.noisy else ""
         return f"{label}: {figures}{noisy}"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from litefront.objectives.catalogue import FIGURES
-from litefront.objectives.measurement import Measurement
+from litefront.objectives.measurement import FIDELITY, Measurement
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.front import hypervolume, pareto_front
 from litefront.search.ledger import StageTotals, totals_by_stage
@@ -121,8 +121,10 @@ def _figure_columns(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def _figure_column(name: str, results: StudyResults) -> dict[str, Any]:
-    title, _, detail = FIGURES[name].title.partition(", ")
     figures = [record.figures[name] for record in results.records if name in record.figures]
+    title, _, detail = FIGURES[name].title.partition(", ")
+    if figures and FIGURES[name].called(figures[0].unit) != FIGURES[name].name:
+        title, detail = FIGURES[name].called(figures[0].unit), "agreement with the float model"
     provenances = {figure.provenance.value for figure in figures}
     return {
         "name": name,
@@ -210,7 +212,7 @@ def _relative(name: str, figure: Measurement, reference: Measurement | None) -> 
     if name == "accuracy":
         difference = figure.value - reference.value
         in_points = f"{100 * difference:+.2f} points"
-        return difference, in_points if figure.unit == "fraction" else f"{difference:+.4f}"
+        return difference, in_points if figure.unit in ("fraction", FIDELITY) else f"{difference:+.4f}"
     if reference.value <= 0:
         return None, None
     ratio = figure.value / reference.value
@@ -232,7 +234,7 @@ def _stage(name: str, totals: StageTotals) -> dict[str, Any]:
 
 def _text(value: float, unit: str) -> str:
     """A value with its unit, as one reads it."""
-    if unit in ("fraction", "score"):
+    if unit in ("fraction", "score", FIDELITY):
         return f"{value:.4f}"
     if unit == "bytes":
         for factor, prefixed in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):

@@ -120,8 +120,9 @@ def _headings(objectives: Sequence[Objective], records: Sequence[CellRecord]) ->
     """Column headings that say where a figure comes from."""
     headings = {"num_threads": "threads", "batch_size": "batch"}
     for objective in objectives:
-        provenances = {record.figures[objective.figure].provenance.value for record in records}
-        headings[objective.figure] = f"{objective.name} ({', '.join(sorted(provenances))})"
+        figures = [record.figures[objective.figure] for record in records]
+        provenances = sorted({figure.provenance.value for figure in figures})
+        headings[objective.figure] = f"{objective.called(figures[0].unit)} ({', '.join(provenances)})"
     return headings
 
 

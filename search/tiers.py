@@ -98,7 +98,8 @@ def compare(other: CellRecord, one: CellRecord, spec: StudySpec) -> str:
     for objective in spec.chosen_objectives():
         theirs, ours = other.value(objective.figure), one.value(objective.figure)
         if objective.figure == "accuracy":
-            parts.append(f"{theirs - ours:+.4f} accuracy")
+            called = objective.called(one.figures[objective.figure].unit)
+            parts.append(f"{theirs - ours:+.4f} {called}")
         elif ours > 0:
             parts.append(f"{theirs / ours:.2f}x {objective.name}")
     return ", ".join(parts)
@@ -221,9 +222,8 @@ def _why(chosen: CellRecord, cells: Sequence[CellRecord], tier: TierSpec) -> str
     superlative = "lowest" if preferred.direction is Direction.MINIMIZE else "highest"
     figure = chosen.figures[preferred.figure]
     within = f", or within {tier.within:g} of it and better in the rest," if tier.within else ""
-    return (
-        f"{superlative} {tier.prefer} ({figure_text(preferred.figure, figure)}){within} among {len(cells)} cells{held}"
-    )
+    best = f"{superlative} {preferred.called(figure.unit)} ({figure_text(preferred.figure, figure)})"
+    return f"{best}{within} among {len(cells)} cells{held}"
 
 
 def _why_none(results: StudyResults, misses: dict[str, int]) -> str:
