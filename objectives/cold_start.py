@@ -25,18 +25,11 @@ def measure_cold_start(cold_starts: Sequence[Mapping[str, float]]) -> dict[str, 
     starts_ms = [entry["load_ms"] + entry["first_call_ms"] for entry in cold_starts]
     peaks = [entry["peak_memory_bytes"] for entry in cold_starts]
     return {
-        "cold_start_ms": Measurement(
-            float(np.median(starts_ms)),
-            "ms",
-            Provenance.MEASURED,
-            f"load and first call, median {over}",
-            (min(starts_ms), max(starts_ms)),
-        ),
-        "memory_bytes": Measurement(
-            float(np.median(peaks)),
-            "bytes",
-            Provenance.MEASURED,
-            f"peak resident memory added by load and first call, median {over}",
-            (min(peaks), max(peaks)),
-        ),
+        "cold_start_ms": _median(starts_ms, "ms", f"load and first call, median {over}"),
+        "memory_bytes": _median(peaks, "bytes", f"peak resident memory added by load and first call, median {over}"),
     }
+
+
+def _median(values: Sequence[float], unit: str, source: str) -> Measurement:
+    """The median, with the lowest and highest value as its interval."""
+    return Measurement(float(np.median(values)), unit, Provenance.MEASURED, source, (min(values), max(values)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from litefront.spaces.dimension import Capabilities, Dimension
+from litefront.spaces.dimension import Capabilities, Dimension, checked_choice
 from litefront.spaces.quantization import Quantization
 
 __all__ = ["DELEGATE", "Delegate", "delegate_that_runs"]
@@ -32,10 +32,7 @@ def delegate_that_runs(delegate: Delegate, quantization: Quantization) -> Delega
 
 
 def _parse(value: object) -> Delegate:
-    try:
-        return Delegate(value)  # type: ignore[arg-type]  # the enum itself refuses what is no name
-    except ValueError:
-        raise ValueError(f"`delegate` must be one of {', '.join(Delegate)}, but got {value!r}.") from None
+    return checked_choice(value, Delegate, name="delegate")
 
 
 def _refusal(_delegate: Delegate, _capabilities: Capabilities) -> str | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
-__all__ = ["Capabilities", "Dimension", "checked_whole_number"]
+__all__ = ["Capabilities", "Dimension", "checked_choice", "checked_whole_number"]
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,17 @@ class Dimension:
     default: Any
     parse: Callable[[object], Any]
     refusal: Callable[[Any, Capabilities], str | None]
+
+
+def checked_choice(value: object, choices: type[Choice], *, name: str) -> Choice:
+    """Reads one of an enum's names.
+
+    Raises:
+        ValueError: If it is none of them; the message lists them.
+    """
+    if not isinstance(value, str) or value not in list(choices):
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, but got {value!r}.")
+    return choices(value)
 
 
 def checked_whole_number(value: object, *, name: str, low: int) -> int:

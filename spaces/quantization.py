@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from litefront.spaces.dimension import Capabilities, Dimension
+from litefront.spaces.dimension import Capabilities, Dimension, checked_choice
 from litefront.spaces.errors import CandidateError
 
 if TYPE_CHECKING:
@@ -167,10 +167,7 @@ def _silence() -> Iterator[None]:
 
 
 def _parse(value: object) -> Quantization:
-    try:
-        return Quantization(value)  # type: ignore[arg-type]  # the enum itself refuses what is no name
-    except ValueError:
-        raise ValueError(f"`quantization` must be one of {', '.join(Quantization)}, but got {value!r}.") from None
+    return checked_choice(value, Quantization, name="quantization")
 
 
 def _refusal(quantization: Quantization, capabilities: Capabilities) -> str | None:
