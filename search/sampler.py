@@ -91,6 +91,8 @@ class CellSampler:
             directions=[objective.direction.value for objective in self._objectives],
             load_if_exists=True,
         )
+        # For the dashboard, which would show numbers in their place.
+        self._study.set_metric_names([objective.figure for objective in self._objectives])
         self._close_orphans()
         self._take_over(known)
         trials = len(self._study.get_trials(deepcopy=False))
