@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from litefront.objectives.catalogue import FIGURES
 from litefront.objectives.cold_start import measure_cold_start
 from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason
 from litefront.objectives.measurement import Measurement
@@ -21,6 +22,7 @@ from litefront.search.scheduler import Plan
 from litefront.search.stage_calls import StageCall
 from litefront.search.store import StageRecord
 from litefront.search.study_opening import OpenStudy
+from litefront.search.tables import figure_text, value_text
 from litefront.search.tiers import power_inputs
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
@@ -68,6 +70,7 @@ class CellPlans:
         float_tflite = draft.note((yield self.study.calls.float_tflite(model, draft.config.batch_size)))
         quantized = draft.note((yield self.study.calls.quantized(float_tflite, draft.config)))
         draft.take_counts(quantized)
+        self._check_limits(draft)
         accuracy = draft.note((yield self.study.calls.accuracy(quantized, draft.config, self.study.reference)))
         draft.take_counts(accuracy)
         self._check_accuracy_gate(draft)
@@ -75,7 +78,22 @@ class CellPlans:
         draft.take_latency(latency)
         self._estimate_power(draft)
         _check_delegate_ran(draft)
+        self._check_limits(draft)
         self._check_load(draft)
+
+    def _check_limits(self, draft: _Draft) -> None:
+        """The gates of the figures that are there by now; the baseline is what others are compared with, and passes."""
+        if draft.config == self.study.baseline:
+            return
+        for figure, limit in self.study.spec.gates.limits().items():
+            if figure in draft.figures and draft.figures[figure].value > limit:
+                name, found = FIGURES[figure].name, draft.figures[figure]
+                allowed = value_text(figure, limit, found.unit)
+                raise _RejectionError(
+                    f"{name} {figure_text(figure, found)} is above the gate's {allowed}",
+                    gate=name,
+                    violation=found.value / limit - 1,
+                )
 
     def _check_accuracy_gate(self, draft: _Draft) -> None:
         max_drop = self.study.spec.gates.max_accuracy_drop

@@ -34,7 +34,7 @@ class CellRecord:
         facts: What was counted in the file and at run time: sparsities, quantized and delegated shares, sha256.
         reason: Why it was rejected or failed.
         noisy: Why its latency should be taken with care.
-        rejected_by: The gate that rejected it: `accuracy`, `delegate` or `load`.
+        rejected_by: The gate that rejected it: `size`, `download`, `accuracy`, `delegate`, `latency` or `load`.
         violation: By how much a rejected cell misses, in the gate's unit; what the sampler learns from.
         stages: The keys of the stages that made it, by stage.
         finished_at: When, as an ISO time in UTC.

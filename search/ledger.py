@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from litefront.search.cell_record import CellRecord
 from litefront.search.run_directory import RunDirectory, append_json_line
 from litefront.search.stage_calls import STAGES
 from litefront.search.study_results import StageEntry
 
-__all__ = ["Ledger", "StageTotals", "totals_by_stage"]
+__all__ = ["GateSavings", "Ledger", "StageTotals", "gate_savings", "totals_by_stage"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,36 @@ def totals_by_stage(entries: Iterable[StageEntry]) -> dict[str, StageTotals]:
                 repeated=sum(count - 1 for count in Counter(entry.key for entry in runs).values()),
             )
     return totals
+
+
+@dataclass(frozen=True)
+class GateSavings:
+    """What one gate spared.
+
+    Attributes:
+        rejected: Cells that it rejected.
+        stages: Runs of stages that they did not need any more.
+        seconds: What those would have taken, at the mean of the runs that there were.
+    """
+
+    rejected: int
+    stages: int
+    seconds: float
+
+
+def gate_savings(records: Iterable[CellRecord], entries: Iterable[StageEntry]) -> dict[str, GateSavings]:
+    """What each gate spared, by gate: the stages after it that its cells never came to."""
+    totals = totals_by_stage(entries)
+    means = {stage: entry.seconds_spent / entry.runs for stage, entry in totals.items() if entry.runs}
+    savings: dict[str, GateSavings] = {}
+    for record in records:
+        if record.rejected_by is None:
+            continue
+        spared = [stage for stage in ("accuracy", "latency") if stage not in record.stages]
+        before = savings.get(record.rejected_by, GateSavings(0, 0, 0.0))
+        savings[record.rejected_by] = GateSavings(
+            before.rejected + 1,
+            before.stages + len(spared),
+            before.seconds + sum(means.get(stage, 0.0) for stage in spared),
+        )
+    return savings

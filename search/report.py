@@ -23,6 +23,7 @@ from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.front import hypervolume, pareto_front
 from litefront.search.ledger import StageTotals, totals_by_stage
 from litefront.search.run_directory import write_atomically
+from litefront.search.run_status import gate_texts
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import TierSpec
 from litefront.search.tiers import Pick, at_load, pick_all
@@ -77,6 +78,7 @@ def report_data(results: StudyResults) -> dict[str, Any]:
         ],
         "picks": [_pick(pick, results) for pick in pick_all(results)],
         "refusals": [{"reason": reason, "count": count} for reason, count in results.context.refusals.items()],
+        "gates": gate_texts(results),
         "stages": [_stage(name, totals) for name, totals in totals_by_stage(results.ledger).items()],
     }
 

@@ -566,6 +566,7 @@ function cellRow(cell, all) {
 function showMissed() {
   if (!missed.length) byId("missed").append(element("p", { class: "note" }, "No cell was rejected or failed."));
   else byId("missed").append(framed(["cell", "", "reason", "figures until then"], missed.map(missedRow)));
+  for (const text of data.gates) byId("missed").append(element("p", { class: "note" }, text));
   if (!data.refusals.length) return;
   const refused = data.refusals.reduce((sum, { count }) => sum + count, 0);
   const rows = data.refusals.map(({ reason, count }) =>

@@ -119,13 +119,29 @@ class Load(_Strict):
 
 
 class Gates(_Strict):
-    """What a candidate must hold before it is measured on a device.
+    """What a candidate must hold. Each gate is asked as soon as its figure is there, and ends what comes after it.
 
     Attributes:
-        max_accuracy_drop: Largest loss against the baseline, in the metric's own unit; None for no gate.
+        max_size_bytes: Largest file; asked before the candidate is run at all.
+        max_download_bytes: The same of the deflated file.
+        max_accuracy_drop: Largest loss against the baseline, in the metric's own unit; asked before the candidate is
+            measured on a device.
+        max_latency_ms: Longest call.
     """
 
+    max_size_bytes: float | None = Field(default=None, gt=0)
+    max_download_bytes: float | None = Field(default=None, gt=0)
     max_accuracy_drop: float | None = Field(default=None, ge=0)
+    max_latency_ms: float | None = Field(default=None, gt=0)
+
+    def limits(self) -> dict[str, float]:
+        """The largest value of each figure that has a gate of its own, by figure."""
+        given = {
+            "size_bytes": self.max_size_bytes,
+            "download_bytes": self.max_download_bytes,
+            "latency_ms": self.max_latency_ms,
+        }
+        return {figure: limit for figure, limit in given.items() if limit is not None}
 
 
 class Budget(_Strict):

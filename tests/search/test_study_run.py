@@ -17,7 +17,7 @@ import pytest
 
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.front import hypervolume, pareto_front
-from litefront.search.ledger import totals_by_stage
+from litefront.search.ledger import gate_savings, totals_by_stage
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.stage_calls import StageCall
 from litefront.search.study_file import StudyFile
@@ -160,6 +160,27 @@ def test_a_candidate_below_the_gate_never_reaches_the_device(tmp_path: Path) -> 
     assert "latency" not in rejected.stages
     assert set(rejected.figures) == {"accuracy", "size_bytes", "download_bytes"}
     assert totals_by_stage(results.ledger)["latency"].runs == 1
+
+
+def test_a_file_above_its_limit_is_not_even_run_and_the_baseline_passes(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", space={"batch_size": [1, 4]}, gates={"max_size_bytes": 1})
+    results, _ = run(study, tmp_path / "run")
+    assert [record.config for record in results.measured] == [BASELINE]
+    (rejected,) = [record for record in results.records if record.state is CellState.REJECTED]
+    assert rejected.rejected_by == "size"
+    assert "above the gate's 1 B" in str(rejected.reason)
+    assert "accuracy" not in rejected.stages
+    (spared,) = gate_savings(results.records, results.ledger).values()
+    assert (spared.rejected, spared.stages) == (1, 2)
+    assert spared.seconds > 0
+
+
+def test_a_call_above_its_limit_is_rejected_with_all_its_figures(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", space={"batch_size": [1, 4]}, gates={"max_latency_ms": 1e-9})
+    results, _ = run(study, tmp_path / "run")
+    (rejected,) = [record for record in results.records if record.state is CellState.REJECTED]
+    assert rejected.rejected_by == "latency"
+    assert "latency_ms" in rejected.figures
 
 
 def test_a_load_that_a_cell_cannot_sustain_rejects_it(tmp_path: Path) -> None:
