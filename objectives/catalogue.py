@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from litefront.objectives.measurement import FIDELITY
 
-__all__ = ["FIGURES", "OBJECTIVES", "Direction", "Objective", "objective_of_figure"]
+__all__ = ["FIGURES", "OBJECTIVES", "Direction", "Objective"]
 
 
 class Direction(StrEnum):
@@ -62,8 +62,3 @@ FIGURES: dict[str, Objective] = {objective.figure: objective for objective in OB
     "latency_p90_ms": Objective("latency_p90", "latency_p90_ms", Direction.MINIMIZE, "latency, ms a call (p90)")
 }
 """Every figure that a limit may name."""
-
-
-def objective_of_figure(figure: str) -> Objective:
-    """The objective, or the further figure, of that figure's name."""
-    return FIGURES[figure]

@@ -95,11 +95,6 @@ class Scheduler:
         assert record is not None, "a stage that did not fail left its record"
         return record
 
-    @property
-    def running(self) -> list[StageCall]:
-        """The stages that run now."""
-        return [task.call for task in self._running.values()]
-
     def finished(self) -> Iterator[tuple[Plan, CellRecord]]:
         """The plans that have ended since the last call, with their records.
 

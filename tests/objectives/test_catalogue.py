@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Direction, objective_of_figure
+from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Direction
 
 
 def test_names_and_figures_lead_to_their_objective() -> None:
     assert all(objective.name == name for name, objective in OBJECTIVES.items())
-    assert all(objective_of_figure(figure).figure == figure for figure in FIGURES)
+    assert all(FIGURES[figure].figure == figure for figure in FIGURES)
 
 
 def test_no_two_objectives_share_a_figure() -> None:
