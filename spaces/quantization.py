@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from litefront.spaces.dimension import Capabilities, Dimension, checked_choice
 from litefront.spaces.errors import CandidateError
+from litefront.spaces.muted_stderr import muted_stderr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +163,7 @@ def _calibration_samples(
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keeps the quantizer's progress bars off the terminal, where they would tear ours."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), muted_stderr():
         yield
 
 

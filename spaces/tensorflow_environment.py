@@ -6,13 +6,12 @@ models of tf_keras only, and the switch for that must stand in the environment b
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import warnings
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+
+from litefront.spaces.muted_stderr import muted_stderr
 
 __all__ = ["import_keras", "import_tensorflow", "prepare_environment", "seed_everything"]
 
@@ -29,7 +28,7 @@ def prepare_environment() -> None:
 def import_tensorflow() -> Any:
     """Gives the tensorflow module, configured for one thread a process so that stages share the cores fairly."""
     prepare_environment()
-    with _muted_stderr():
+    with muted_stderr():
         import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
@@ -41,24 +40,6 @@ def import_tensorflow() -> Any:
         # The user's own code has already run an operation; the settings of its process stand.
         pass
     return tf
-
-
-@contextlib.contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries write while they load (missing GPUs and the like) off the terminal.
-
-    They write to the file descriptor itself, before any of their settings for logging holds.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def import_keras() -> ModuleType:
