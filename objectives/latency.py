@@ -11,7 +11,7 @@ import numpy as np
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.runner import bootstrap_interval
 
-__all__ = ["Timing", "measure_latency", "noisy_reason"]
+__all__ = ["Timing", "busy_cores", "measure_latency", "noisy_reason", "unsteadiness"]
 
 _NOISY_HALF_WIDTH = 0.05
 
@@ -84,14 +84,23 @@ def busy_cores(rounds: Sequence[Mapping[str, Any]]) -> float:
 
 def noisy_reason(rounds: Sequence[Mapping[str, Any]]) -> str | None:
     """Why a latency should be taken with care, or None."""
-    kept = _calm(rounds)
-    if any(entry["disturbed"] for entry in kept):
+    disturbed, half_width = unsteadiness(rounds)
+    if disturbed:
         return "other work ran beside the measurement"
-    low, high = bootstrap_interval([entry["median_ms"] for entry in kept])
-    half_width = (high - low) / 2 / float(np.median([entry["median_ms"] for entry in kept]))
     if half_width > _NOISY_HALF_WIDTH:
         return f"interval of +-{half_width:.0%}"
     return None
+
+
+def unsteadiness(rounds: Sequence[Mapping[str, Any]]) -> tuple[bool, float]:
+    """How little a timing is to be trusted, least first: whether other work ran beside it, and how wide it scatters.
+
+    The second is the half-width of the p50's interval as a fraction of the p50.
+    """
+    kept = _calm(rounds)
+    medians = [entry["median_ms"] for entry in kept]
+    low, high = bootstrap_interval(medians)
+    return any(entry["disturbed"] for entry in kept), (high - low) / 2 / float(np.median(medians))
 
 
 def _calm(rounds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -148,11 +148,12 @@ class StageCalls:
             self._device | {"metric": self._loaded.metric_digest},
         )
 
-    def latency(self, quantized: StageRecord, config: DeploymentConfig) -> StageCall:
-        """The timing of a `.tflite` on the device, alone."""
+    def latency(self, quantized: StageRecord, config: DeploymentConfig, attempt: int = 0) -> StageCall:
+        """The timing of a `.tflite` on the device, alone; each attempt is a timing of its own."""
         return StageCall(
             "latency",
-            self._execution(config) | {"num_threads": config.num_threads, "timing": self._timing.to_json()},
+            self._execution(config)
+            | {"num_threads": config.num_threads, "timing": self._timing.to_json(), "attempt": attempt},
             self._on_evaluation_rows(quantized),
             self._device,
             leases_device=True,

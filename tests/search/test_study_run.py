@@ -90,8 +90,9 @@ def test_every_cell_has_every_figure_with_its_provenance(finished: Finished) -> 
 def test_each_stage_runs_once_and_the_rest_are_hits(finished: Finished) -> None:
     totals = totals_by_stage(finished[1].ledger)
     runs = {stage: entry.runs for stage, entry in totals.items()}
+    assert runs.pop("latency") >= 8  # a noisy timing is taken again, as a stage of its own
     # 2 sparsities, each at 2 batch sizes, each with 2 quantizations
-    assert runs == {"base": 1, "pruned": 1, "float_tflite": 4, "quantized": 8, "accuracy": 8, "latency": 8}
+    assert runs == {"base": 1, "pruned": 1, "float_tflite": 4, "quantized": 8, "accuracy": 8}
     assert all(entry.repeated == 0 for entry in totals.values())
 
 
@@ -159,7 +160,7 @@ def test_a_candidate_below_the_gate_never_reaches_the_device(tmp_path: Path) -> 
     assert rejected.violation > 0
     assert "latency" not in rejected.stages
     assert set(rejected.figures) == {"accuracy", "size_bytes", "download_bytes"}
-    assert totals_by_stage(results.ledger)["latency"].runs == 1
+    assert totals_by_stage(results.ledger)["accuracy"].runs == 2
 
 
 def test_a_file_above_its_limit_is_not_even_run_and_the_baseline_passes(tmp_path: Path) -> None:
