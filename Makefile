@@ -25,6 +25,7 @@ check: $(VENV)/installed $(VENV)/types
 	MYPYPATH=$(VENV)/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p litefront
 
 bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	for benchmark in tests/benchmarks/*.py; do $(BIN)/python $$benchmark || exit $$?; done
 
 $(VENV)/installed: pyproject.toml constraints.txt
