@@ -6,7 +6,10 @@ when LiteRT refuses. It imports nothing of litefront, so the same file runs on a
 
 Actions:
     infer      {model, inputs, outputs, delegate, num_threads} -> writes the outputs of all rows as `.npy`
-    benchmark  {model, inputs, delegate, num_threads, timing}  -> rounds of calls, cold starts, delegated nodes
+    benchmark  {model, inputs, delegate, num_threads, timing, reference}
+               -> rounds of calls, cold starts, delegated nodes, load and steal meanwhile. `reference` is None, or
+               {model, delegate, num_threads} of a model whose rounds stand between the candidate's: what both
+               lose is the machine's doing
     probe      {}                                              -> versions and processor
 
 All times are in ms unless the name says seconds; `inputs` is a `.npy` of shape `(rows, ...)`.
@@ -17,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import signal
 import sys
 import time
@@ -63,14 +67,17 @@ def _benchmark(request: dict[str, Any]) -> dict[str, Any]:
     # Forked after the import, before this process has loaded a model: each child loads it for the first time.
     import ai_edge_litert.interpreter  # noqa: F401
 
+    load_average, steal_s = os.getloadavg()[0], _machine_steal_s()
     cold_starts = [_cold_start_in_child(request, rows) for _ in range(timing["cold_starts"])]
-    candidate = _Candidate(request)
-    candidate.set_input(rows[: candidate.batch_size])
-    _warm_up(candidate, timing)
+    candidate = _warm_candidate(request, rows)
+    reference = request["reference"] and _warm_candidate(request | request["reference"], rows)
+    rounds = _rounds(candidate, reference, timing)
     return {
-        "rounds": _rounds(candidate, timing),
+        "rounds": rounds,
         "cold_starts": cold_starts,
         "last_level_cache_bytes": _last_level_cache_bytes(),
+        "load_average": load_average,
+        "steal_s": _machine_steal_s() - steal_s,
     } | candidate.delegation()
 
 
@@ -157,30 +164,50 @@ class _Candidate:
 # ----------------------------------------------------------------------------------------------------- timing
 
 
-def _warm_up(candidate: _Candidate, timing: dict[str, Any]) -> None:
-    """Calls the model until two windows agree within 5 %, or for `warm_up_max_s`."""
+def _warm_candidate(request: dict[str, Any], rows: np.ndarray) -> _Candidate:
+    """Loads a model, and calls it until two windows agree within 5 %, or for `warm_up_max_s`."""
+    candidate, timing = _Candidate(request), request["timing"]
+    candidate.set_input(rows[: candidate.batch_size])
     deadline = time.perf_counter() + timing["warm_up_max_s"]
     previous = float("inf")
     while time.perf_counter() < deadline:
         current = float(np.median(_calls(candidate, timing["round_s"] / 2)))
         if abs(current - previous) <= 0.05 * previous:
-            return
+            break
         previous = current
+    return candidate
 
 
-def _rounds(candidate: _Candidate, timing: dict[str, Any]) -> list[dict[str, float]]:
+def _rounds(candidate: _Candidate, reference: _Candidate | None, timing: dict[str, Any]) -> list[dict[str, Any]]:
     """Rounds until `min_rounds` undisturbed ones give a narrow interval, or `max_s` are over."""
-    rounds: list[dict[str, float]] = []
+    rounds: list[dict[str, Any]] = []
     deadline = time.perf_counter() + timing["max_s"]
+    order = random.Random(0)
     while True:
-        rounds.append(_round(candidate, timing["round_s"]))
+        rounds.append(_round_beside(candidate, reference, timing, reference_first=order.random() < 0.5))
         calm = [entry["median_ms"] for entry in rounds if not entry["disturbed"]]
         enough = len(calm) >= timing["min_rounds"] and is_steady(calm, timing["target_half_width"])
         if len(rounds) >= timing["min_rounds"] and (enough or time.perf_counter() > deadline):
             return rounds
 
 
-def _round(candidate: _Candidate, seconds: float) -> dict[str, float]:
+def _round_beside(
+    candidate: _Candidate, reference: _Candidate | None, timing: dict[str, Any], *, reference_first: bool
+) -> dict[str, Any]:
+    """A round of the candidate, with `reference_ms` from a shorter one of the reference before or after it."""
+    if reference is None:
+        return _round(candidate, timing["round_s"])
+    if reference_first:
+        beside = _round(reference, timing["reference_round_s"])
+    entry = _round(candidate, timing["round_s"])
+    if not reference_first:
+        beside = _round(reference, timing["reference_round_s"])
+    return entry | {"reference_ms": beside["median_ms"], "disturbed": entry["disturbed"] or beside["disturbed"]}
+
+
+def _round(candidate: _Candidate, seconds: float) -> dict[str, Any]:
+    # What ran before has put its own data into the caches.
+    candidate.invoke()
     others_before, cpu_before, start = _machine_busy_s(), time.process_time(), time.perf_counter()
     calls = _calls(candidate, seconds)
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_before
@@ -274,12 +301,22 @@ def _cold_start(request: dict[str, Any], rows: np.ndarray) -> dict[str, float]:
 
 def _machine_busy_s() -> float:
     """Seconds that all processors were busy or stolen since boot; 0 where the kernel does not tell."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = _processor_times_s()
+    return user + nice + system + irq + softirq + steal
+
+
+def _machine_steal_s() -> float:
+    """Seconds that a hypervisor gave to others since boot; 0 where the kernel does not tell."""
+    return _processor_times_s()[7]
+
+
+def _processor_times_s() -> list[float]:
+    """The first eight counters of `/proc/stat`, all processors together, in seconds."""
     try:
         with open("/proc/stat", encoding="ascii") as file:
-            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(n) for n in file.readline().split()[1:9])
+            return [int(ticks) / _CLOCK_TICKS_PER_S for ticks in file.readline().split()[1:9]]
     except (OSError, ValueError):
-        return 0.0
-    return (user + nice + system + irq + softirq + steal) / _CLOCK_TICKS_PER_S
+        return [0.0] * 8
 
 
 def _status_bytes(field: str) -> int:

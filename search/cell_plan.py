@@ -6,21 +6,21 @@ bottom while the scheduler runs many of them side by side and lets them share st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import logging
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from litefront.objectives.catalogue import FIGURES
 from litefront.objectives.cold_start import measure_cold_start
-from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason, unsteadiness
+from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason, timing_facts
 from litefront.objectives.measurement import Measurement
 from litefront.objectives.power import utilisation
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
 from litefront.search.scheduler import Plan
-from litefront.search.stage_calls import StageCall
+from litefront.search.stage_calls import Reference, StageCall
 from litefront.search.store import StageRecord
 from litefront.search.study_opening import OpenStudy
 from litefront.search.tables import figure_text, value_text
@@ -29,7 +29,9 @@ from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError
 
-__all__ = ["CellPlans", "steadiest_timing"]
+__all__ = ["CellPlans"]
+
+_log = logging.getLogger(__name__)
 
 _MAX_TIMINGS = 3
 
@@ -41,10 +43,12 @@ class CellPlans:
     Attributes:
         study: The study.
         baseline_accuracy: What the gate compares with; None until the baseline is measured.
+        reference: What is timed beside each candidate; None until the baseline, which it is, is measured.
     """
 
     study: OpenStudy
     baseline_accuracy: float | None = None
+    reference: Reference | None = None
 
     def cell_digest(self, config: DeploymentConfig) -> str:
         """The cell's identity."""
@@ -54,16 +58,25 @@ class CellPlans:
         """The plan of one cell. It ends with a record whatever happens to the candidate."""
         draft = _Draft(self.cell_digest(config), config, self.study.spec.device_name)
         try:
-            yield from self._build_and_measure(draft)
+            return (yield from _judged(draft, self._build_and_measure(draft)))
         except CandidateError as error:
             return draft.record(CellState.FAILED, reason=str(error))
-        except _RejectionError as rejected:
-            return replace(
-                draft.record(CellState.REJECTED, reason=str(rejected)),
-                rejected_by=rejected.gate,
-                violation=rejected.violation,
-            )
-        return draft.record(CellState.MEASURED)
+
+    def remeasure(self, record: CellRecord, quantized: StageRecord) -> Plan:
+        """The plan of one more measurement of a cell, pooled with those that it has.
+
+        Args:
+            record: The cell as it is known.
+            quantized: What its `.tflite` came from.
+        """
+        draft = _Draft.of(record)
+        draft.facts["remeasured"] = record.facts.get("remeasured", 0) + 1
+        try:
+            return (yield from _judged(draft, self._measure_again(draft, quantized)))
+        except CandidateError as error:
+            # What was measured before still holds.
+            _log.info("%s could not be measured again: %s", record.config.label(), error)
+            return replace(record, facts=draft.facts)
 
     def _build_and_measure(self, draft: _Draft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
@@ -77,8 +90,29 @@ class CellPlans:
         accuracy = draft.note((yield self.study.calls.accuracy(quantized, draft.config, self.study.reference)))
         draft.take_counts(accuracy)
         self._check_accuracy_gate(draft)
-        timing = yield from steadiest_timing(partial(self.study.calls.latency, quantized, draft.config))
-        draft.take_latency(draft.note(timing))
+        yield from self._measure(draft, quantized)
+
+    def _measure(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
+        """Has the candidate timed, and timed again while that is noisy."""
+        timings: list[StageRecord] = []
+        while len(timings) < _MAX_TIMINGS and _is_noisy(timings, self.reference):
+            call = self.study.calls.latency(quantized, draft.config, self.reference, attempt=len(timings))
+            timings.append(draft.note((yield call)))
+        self._judge(draft, timings)
+
+    def _measure_again(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
+        """Finds the timings that there are, and has one more taken."""
+        timings: list[StageRecord] = []
+        for timing in (*draft.facts["timings"], None):
+            # The baseline's first timings had nothing beside them.
+            beside = None if timing is not None and timing["machine_speed"] is None else self.reference
+            call = self.study.calls.latency(quantized, draft.config, beside, attempt=len(timings))
+            timings.append(draft.note((yield call)))
+        self._judge(draft, timings)
+
+    def _judge(self, draft: _Draft, timings: Sequence[StageRecord]) -> None:
+        """Sums the timings up, and asks what hangs on them."""
+        draft.take_latency(timings, self.reference)
         self._estimate_power(draft)
         _check_delegate_ran(draft)
         self._check_limits(draft)
@@ -132,23 +166,21 @@ class CellPlans:
             )
 
 
-def steadiest_timing(
-    attempt_call: Callable[[int], StageCall],
-) -> Generator[StageCall, StageRecord, StageRecord]:
-    """Has a candidate timed, and timed again while the timing is noisy, up to three times in all.
+def _is_noisy(timings: Sequence[StageRecord], reference: Reference | None) -> bool:
+    rounds = [timing.facts["rounds"] for timing in timings]
+    return not rounds or noisy_reason(rounds, reference and reference.latency_ms) is not None
 
-    Args:
-        attempt_call: Makes the call of an attempt, counted from 0.
 
-    Returns:
-        The steadiest of the timings.
-    """
-    timings: list[StageRecord] = []
-    for attempt in range(_MAX_TIMINGS):
-        timings.append((yield attempt_call(attempt)))
-        if noisy_reason(timings[-1].facts["rounds"]) is None:
-            break
-    return min(timings, key=lambda timing: unsteadiness(timing.facts["rounds"]))
+def _judged(
+    draft: _Draft, steps: Generator[StageCall, StageRecord, None]
+) -> Generator[StageCall, StageRecord, CellRecord]:
+    """Goes through the steps; the record of what they come to, if only the candidate does not fail."""
+    try:
+        yield from steps
+    except _RejectionError as rejection:
+        record = draft.record(CellState.REJECTED, reason=str(rejection))
+        return replace(record, rejected_by=rejection.gate, violation=rejection.violation)
+    return draft.record(CellState.MEASURED)
 
 
 class _RejectionError(Exception):
@@ -178,6 +210,15 @@ class _Draft:
         self.stages: dict[str, str] = {}
         self.noisy: str | None = None
 
+    @classmethod
+    def of(cls, record: CellRecord) -> _Draft:
+        """What a finished record holds, to be gone on with."""
+        draft = cls(record.cell, record.config, record.device)
+        draft.figures |= record.figures
+        draft.facts |= record.facts
+        draft.stages |= record.stages
+        return draft
+
     def note(self, record: StageRecord) -> StageRecord:
         """Remembers that this stage made the cell."""
         self.stages[record.stage] = record.key
@@ -191,14 +232,23 @@ class _Draft:
         figures: Mapping[str, Any] = record.facts["figures"]
         self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
 
-    def take_latency(self, record: StageRecord) -> None:
-        """Sums up the device's rounds and cold starts."""
-        rounds = record.facts["rounds"]
-        self.figures |= measure_latency(rounds, self.config.batch_size)
-        self.figures |= measure_cold_start(record.facts["cold_starts"])
-        self.facts |= {name: record.facts[name] for name in ("delegated_nodes", "nodes", "last_level_cache_bytes")}
+    def take_latency(self, timings: Sequence[StageRecord], reference: Reference | None) -> None:
+        """Sums up the rounds and cold starts of all timings."""
+        rounds = [timing.facts["rounds"] for timing in timings]
+        reference_ms = reference and reference.latency_ms
+        self.figures |= measure_latency(rounds, self.config.batch_size, reference_ms=reference_ms)
+        self.figures |= measure_cold_start([start for timing in timings for start in timing.facts["cold_starts"]])
+        latest = timings[-1].facts
+        self.facts |= {name: latest[name] for name in ("delegated_nodes", "nodes", "last_level_cache_bytes")}
         self.facts["busy_cores"] = busy_cores(rounds)
-        self.noisy = noisy_reason(rounds)
+        self.facts["timings"] = [
+            timing_facts(timing.facts["rounds"], reference_ms)
+            | {name: timing.facts[name] for name in ("load_average", "steal_s")}
+            for timing in timings
+        ]
+        if reference is None:
+            self.facts["reference_ms"] = self.figures["latency_ms"].value
+        self.noisy = noisy_reason(rounds, reference_ms)
 
     def record(self, state: CellState, *, reason: str | None = None) -> CellRecord:
         """The record as it stands now."""

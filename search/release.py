@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litefront.objectives.devices import HostDevice
+from litefront.objectives.devices import Candidate, HostDevice
 from litefront.search.cell_record import CellRecord
 from litefront.search.run_directory import explain_os_error
 from litefront.search.store import ArtifactStore
@@ -215,7 +215,7 @@ def _run_problems(model: Path, promise: _Promise) -> Iterator[str]:
         rows, outputs = Path(scratch) / "rows.npy", Path(scratch) / "outputs.npy"
         np.save(rows, promise.rows)
         try:
-            reply = HostDevice().infer(model, rows, outputs, promise.config)
+            reply = HostDevice().infer(Candidate(model, promise.config), rows, outputs)
         except CandidateError as error:
             yield f"the model does not run on this machine: {error}"
             return

@@ -17,13 +17,13 @@ from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.deployment_config import DeploymentConfig
 
-__all__ = ["STAGES", "StageCall", "StageCalls"]
+__all__ = ["STAGES", "Reference", "StageCall", "StageCalls"]
 
 STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "accuracy", "latency")
 """Every stage, in the order of a candidate's life."""
 
 # Raised when a stage's own code comes to give another result for the same inputs.
-_REVISIONS = {"base": 1, "pruned": 1, "float_tflite": 1, "quantized": 1, "reference": 1, "accuracy": 1, "latency": 1}
+_REVISIONS = {"base": 1, "pruned": 1, "float_tflite": 1, "quantized": 1, "reference": 1, "accuracy": 1, "latency": 2}
 
 # The tools whose versions can change a stage's result.
 _TOOLS = {
@@ -58,6 +58,25 @@ class StageCall:
         return digest_of_json(
             [self.stage, _REVISIONS[self.stage], dict(self.params), dict(self.inputs), dict(self.depends_on)]
         )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The model that is timed between the rounds of every other, so that a slower machine is not taken for a slower one.
+
+    Attributes:
+        tflite: Digest of its file.
+        config: How it is run.
+        latency_ms: What its call took when the study began, p50.
+    """
+
+    tflite: str
+    config: DeploymentConfig
+    latency_ms: float
+
+    def execution(self) -> dict[str, Any]:
+        """How the runner loads it."""
+        return {"delegate": self.config.delegate.value, "num_threads": self.config.num_threads}
 
 
 class StageCalls:
@@ -148,13 +167,24 @@ class StageCalls:
             self._device | {"metric": self._loaded.metric_digest},
         )
 
-    def latency(self, quantized: StageRecord, config: DeploymentConfig, attempt: int = 0) -> StageCall:
-        """The timing of a `.tflite` on the device, alone; each attempt is a timing of its own."""
+    def latency(
+        self, quantized: StageRecord, config: DeploymentConfig, reference: Reference | None, attempt: int = 0
+    ) -> StageCall:
+        """The timing of a `.tflite` on the device, alone; each attempt is a timing of its own.
+
+        Args:
+            quantized: What is timed.
+            config: How it is run.
+            reference: What is timed beside it; None for the reference itself.
+            attempt: Counts the timings of the same candidate, from 0.
+        """
+        beside = {"reference": reference.execution()} if reference else {}
         return StageCall(
             "latency",
             self._execution(config)
-            | {"num_threads": config.num_threads, "timing": self._timing.to_json(), "attempt": attempt},
-            self._on_evaluation_rows(quantized),
+            | {"num_threads": config.num_threads, "timing": self._timing.to_json(), "attempt": attempt}
+            | beside,
+            self._on_evaluation_rows(quantized) | ({"reference": reference.tflite} if reference else {}),
             self._device,
             leases_device=True,
         )

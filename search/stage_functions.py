@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from litefront.objectives.accuracy import measure_accuracy
-from litefront.objectives.devices import DEVICE_KINDS, Device
+from litefront.objectives.devices import DEVICE_KINDS, Candidate, Device
 from litefront.objectives.latency import Timing
 from litefront.objectives.size import measure_size
 from litefront.search.run_directory import explain_os_error
@@ -199,9 +199,12 @@ def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
 
 
 def _latency(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
-    model, rows = (workplace.store.path(call.inputs[name]) for name in ("tflite", "rows"))
-    reply = workplace.device.benchmark(model, rows, _execution(call), Timing(**call.params["timing"]))
-    return _Output(facts=dict(reply))
+    candidate, reference = _candidate(call, workplace), None
+    if "reference" in call.params:
+        config = _config(call.params["reference"])
+        reference = Candidate(workplace.store.path(call.inputs["reference"]), config)
+    rows, timing = workplace.store.path(call.inputs["rows"]), Timing(**call.params["timing"])
+    return _Output(facts=dict(workplace.device.benchmark(candidate, rows, timing, reference)))
 
 
 _FUNCTIONS: dict[str, Callable[[StageCall, Workplace, Path], _Output]] = {
@@ -216,13 +219,19 @@ _FUNCTIONS: dict[str, Callable[[StageCall, Workplace, Path], _Output]] = {
 
 
 def _infer(call: StageCall, workplace: Workplace, folder: Path) -> tuple[Path, Mapping[str, Any]]:
-    model, rows = (workplace.store.path(call.inputs[name]) for name in ("tflite", "rows"))
     outputs = folder / "outputs.npy"
-    return outputs, workplace.device.infer(model, rows, outputs, _execution(call))
+    rows = workplace.store.path(call.inputs["rows"])
+    return outputs, workplace.device.infer(_candidate(call, workplace), rows, outputs)
 
 
-def _execution(call: StageCall) -> DeploymentConfig:
-    return DeploymentConfig.from_params(DeploymentConfig().params() | dict(call.params))
+def _candidate(call: StageCall, workplace: Workplace) -> Candidate:
+    return Candidate(workplace.store.path(call.inputs["tflite"]), _config(call.params))
+
+
+def _config(execution: Mapping[str, Any]) -> DeploymentConfig:
+    """The configuration that a call's params fix; what they leave open does not matter to how a file is run."""
+    chosen = {name: execution[name] for name in ("delegate", "num_threads")}
+    return DeploymentConfig.from_params(DeploymentConfig().params() | chosen)
 
 
 def _model(call: StageCall, workplace: Workplace, model_format: ModelFormat) -> BaseModel:

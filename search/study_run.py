@@ -35,26 +35,6 @@ _BATCH = 4
 _WIDTH = 6
 
 
-class RunProgress(Protocol):
-    """Told how a run goes; called from the run's own thread."""
-
-    def opened(self, context: StudyContext, known: int, target: int) -> None:
-        """The study is open: `known` cells of an intended `target` are there already."""
-        ...
-
-    def stage_started(self, call: StageCall) -> None:
-        """A stage starts."""
-        ...
-
-    def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
-        """A cell is finished and kept; `records` are all of this study's."""
-        ...
-
-    def stopped(self, signal_number: int) -> None:
-        """A signal ends the run; what runs is finished first."""
-        ...
-
-
 @dataclass(frozen=True)
 class RunOptions:
     """How a study is run.
@@ -104,7 +84,9 @@ def run_study(
                     study.spec, loaded, device, facts, store=store, scheduler=scheduler, timing=options.timing
                 )
                 write_study(opened, directory)
-                _Search(opened, directory, scheduler, progress, width=_WIDTH * workers.slots).run(stop)
+                sampler = _make_sampler(opened, directory)
+                width = _WIDTH * workers.slots
+                SearchLoop(opened, directory, store, scheduler, sampler, progress, width=width).run(stop)
         finally:
             workers.close()
     return StudyResults.read(directory)
@@ -134,109 +116,15 @@ def _make_scheduler(
     )
 
 
-class _Search:
-    """The search of an open study, from its baseline to its last cell.
-
-    Args:
-        study: The study.
-        directory: Where its cells are kept.
-        scheduler: Carries the cells' plans out.
-        progress: Told of each cell.
-        width: Cells that are under way at once.
-    """
-
-    def __init__(
-        self, study: OpenStudy, directory: RunDirectory, scheduler: Scheduler, progress: RunProgress, *, width: int
-    ) -> None:
-        self._study = study
-        self._directory = directory
-        self._scheduler = scheduler
-        self._progress = progress
-        self._width = width
-        self._started = time.monotonic()
-        self._records = read_records(directory, study.context.digest)
-        self._sampler = self._make_sampler()
-        self._cells = frozenset(self._sampler.cells)
-        budget = study.spec.budget.cells
-        self._target = len(self._cells) if budget is None else min(budget, len(self._cells))
-
-    def run(self, stop: Callable[[], bool]) -> None:
-        """Builds and measures cells until the budget is spent or `stop` says so.
-
-        Raises:
-            InputError: If the baseline cannot be built or run: without it no other figure can be judged.
-        """
-        self._progress.opened(self._study.context, self._settled(), self._target)
-        try:
-            self._loop(self._plans_after_baseline(), stop)
-        finally:
-            self._sampler.abandon()
-
-    def _make_sampler(self) -> CellSampler:
-        study, spec = self._study, self._study.spec
-        # Optuna refuses to change the choices of a study, so a changed space is a study of its own in the journal.
-        shape = digest_of_json([study.context.digest, spec.space.model_dump(mode="json"), spec.objectives])
-        return CellSampler(
-            spec,
-            open_journal(self._directory.journal),
-            f"{spec.study}-{shape[:12]}",
-            capabilities=study.capabilities,
-            known=self._records.values(),
-            baseline=study.baseline,
-        )
-
-    def _plans_after_baseline(self) -> CellPlans:
-        """Has the baseline measured before anything else, and gives the plans of all other cells."""
-        plans = CellPlans(self._study)
-        known = self._records.get(plans.cell_digest(self._study.baseline))
-        if known is None or known.state is CellState.FAILED:
-            known = self._measure_baseline(plans)
-        if known.state is CellState.FAILED:
-            raise InputError(f"The float model itself must be built and measured, but {known.reason}")
-        return CellPlans(self._study, baseline_accuracy=known.value("accuracy"))
-
-    def _measure_baseline(self, plans: CellPlans) -> CellRecord:
-        proposal = self._sampler.propose()
-        assert proposal is not None, "the baseline comes first"
-        self._scheduler.add(plans.plan(proposal.config))
-        while True:
-            for _, record in self._scheduler.finished():
-                self._keep(record, proposal)
-                return record
-
-    def _loop(self, plans: CellPlans, stop: Callable[[], bool]) -> None:
-        under_way: dict[Plan, Proposal] = {}
-        while True:
-            if stop():
-                for plan in self._scheduler.drop_what_waits():
-                    under_way.pop(plan, None)
-            while not stop() and self._may_add(len(under_way)):
-                proposal = self._sampler.propose()
-                if proposal is None:
-                    break
-                plan = plans.plan(proposal.config)
-                under_way[plan] = proposal
-                self._scheduler.add(plan)
-            if not under_way:
-                return
-            for plan, record in self._scheduler.finished():
-                self._keep(record, under_way.pop(plan))
-
-    def _may_add(self, under_way: int) -> bool:
-        hours = self._study.spec.budget.hours
-        in_time = hours is None or time.monotonic() - self._started < hours * 3600
-        return in_time and under_way < self._width and self._settled() + under_way < self._target
-
-    def _keep(self, record: CellRecord, proposal: Proposal) -> None:
-        """The record goes to the disk first, then to the sampler: what is lost in between is told again."""
-        line = {"context": self._study.context.digest, "record": record.to_json()}
-        append_json_line(self._directory.cells, line)
-        self._records[record.cell] = record
-        self._sampler.tell(proposal, record)
-        self._progress.cell_finished(record, self._records.values())
-
-    def _settled(self) -> int:
-        """Cells of the space that need no more work; a space that was narrowed leaves others behind."""
-        return sum(
-            record.config in self._cells and record.state is not CellState.FAILED for record in self._records.values()
-        )
+def _make_sampler(study: OpenStudy, directory: RunDirectory) -> CellSampler:
+    spec = study.spec
+    # Optuna refuses to change the choices of a study, so a changed space is a study of its own in the journal.
+    shape = digest_of_json([study.context.digest, spec.space.model_dump(mode="json"), spec.objectives])
+    return CellSampler(
+        spec,
+        open_journal(directory.journal),
+        f"{spec.study}-{shape[:12]}",
+        capabilities=study.capabilities,
+        known=read_records(directory, study.context.digest).values(),
+        baseline=study.baseline,
+    )

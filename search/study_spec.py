@@ -150,10 +150,16 @@ class Budget(_Strict):
     Attributes:
         cells: Cells that are built; None for all of the space.
         hours: Wall-clock time of one `run`; None for no limit.
+        min_gain: The search ends when the latest quarter of its cells added less than this share of the hypervolume;
+            0 never ends it. A space that the budget covers is finished.
+        remeasure: Measurements that are spent at the end on cells whose place on the front noise decides, as a share
+            of the measured cells.
     """
 
     cells: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
+    min_gain: float = Field(default=0.001, ge=0, lt=1)
+    remeasure: float = Field(default=0.5, ge=0)
 
 
 class DeviceSpec(_Strict):

@@ -11,7 +11,7 @@ from litefront.objectives.latency import Timing
 from litefront.objectives.power import PowerModel
 from litefront.spaces.deployment_config import DeploymentConfig
 
-__all__ = ["Device", "DeviceFacts"]
+__all__ = ["Candidate", "Device", "DeviceFacts"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,19 @@ class DeviceFacts:
     def identity(self) -> dict[str, Any]:
         """What a figure depends on, for keys."""
         return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file and how it is run.
+
+    Attributes:
+        model: The `.tflite`.
+        config: Gives delegate and threads.
+    """
+
+    model: Path
+    config: DeploymentConfig
 
 
 class Device(Protocol):
@@ -62,16 +75,18 @@ class Device(Protocol):
         """
         ...
 
-    def infer(self, model: Path, inputs: Path, outputs: Path, config: DeploymentConfig) -> Mapping[str, Any]:
-        """Runs all rows of `inputs` (`.npy`) through a `.tflite` and writes what it answers to `outputs`.
+    def infer(self, candidate: Candidate, inputs: Path, outputs: Path) -> Mapping[str, Any]:
+        """Runs all rows of `inputs` (`.npy`) through a candidate and writes what it answers to `outputs`.
 
         Raises:
             CandidateError: If the model is refused, crashes or hangs there.
         """
         ...
 
-    def benchmark(self, model: Path, inputs: Path, config: DeploymentConfig, timing: Timing) -> Mapping[str, Any]:
-        """Times calls of a `.tflite`; the reply is the runner's.
+    def benchmark(
+        self, candidate: Candidate, inputs: Path, timing: Timing, reference: Candidate | None = None
+    ) -> Mapping[str, Any]:
+        """Times calls of a candidate, with rounds of the reference between its own; the reply is the runner's.
 
         Raises:
             CandidateError: If the model is refused, crashes or hangs there.

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from litefront.objectives.devices.device import DeviceFacts
+from litefront.objectives.devices.device import Candidate, DeviceFacts
 from litefront.objectives.latency import Timing
 from litefront.objectives.power import HOST_POWER, PowerModel
 from litefront.objectives.runner_process import run_request
-from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 
 __all__ = ["HostDevice"]
@@ -45,22 +44,28 @@ class HostDevice:
             raise InputError(f"LiteRT must run on this machine, but its runner {error}") from error
         return DeviceFacts("host", reply["processor"], reply["machine"], reply["cores"], reply["runtime"])
 
-    def infer(self, model: Path, inputs: Path, outputs: Path, config: DeploymentConfig) -> Mapping[str, Any]:
-        """Runs all rows of `inputs` through a `.tflite`; see `Device`."""
-        request = _request("infer", model, inputs, config) | {"outputs": str(outputs)}
+    def infer(self, candidate: Candidate, inputs: Path, outputs: Path) -> Mapping[str, Any]:
+        """Runs all rows of `inputs` through a candidate; see `Device`."""
+        request = {"action": "infer", "inputs": str(inputs), "outputs": str(outputs)} | _execution(candidate)
         return run_request(request, timeout_s=_INFER_TIMEOUT_S)
 
-    def benchmark(self, model: Path, inputs: Path, config: DeploymentConfig, timing: Timing) -> Mapping[str, Any]:
-        """Times calls of a `.tflite`; see `Device`."""
-        request = _request("benchmark", model, inputs, config) | {"timing": timing.to_json()}
-        return run_request(request, timeout_s=_BENCHMARK_TIMEOUT_S)
+    def benchmark(
+        self, candidate: Candidate, inputs: Path, timing: Timing, reference: Candidate | None = None
+    ) -> Mapping[str, Any]:
+        """Times calls of a candidate; see `Device`."""
+        request = {
+            "action": "benchmark",
+            "inputs": str(inputs),
+            "timing": timing.to_json(),
+            "reference": reference and _execution(reference),
+        }
+        return run_request(request | _execution(candidate), timeout_s=_BENCHMARK_TIMEOUT_S)
 
 
-def _request(action: str, model: Path, inputs: Path, config: DeploymentConfig) -> dict[str, Any]:
+def _execution(candidate: Candidate) -> dict[str, Any]:
+    """What the runner must know to load a candidate."""
     return {
-        "action": action,
-        "model": str(model),
-        "inputs": str(inputs),
-        "delegate": config.delegate.value,
-        "num_threads": config.num_threads,
+        "model": str(candidate.model),
+        "delegate": candidate.config.delegate.value,
+        "num_threads": candidate.config.num_threads,
     }

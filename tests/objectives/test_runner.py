@@ -194,8 +194,29 @@ def benchmarked(candidate_files: Candidates, rows_file: Path) -> dict[str, Any]:
         "delegate": "xnnpack",
         "num_threads": 1,
         "timing": SHORT.to_json(),
+        "reference": None,
     }
     return run_request(request, timeout_s=120)
+
+
+def test_a_reference_is_timed_beside_each_round(candidate_files: Candidates, rows_file: Path) -> None:
+    request = {
+        "action": "benchmark",
+        "model": str(candidate_files[Quantization.INT8, 4]),
+        "inputs": str(rows_file),
+        "delegate": "none",
+        "num_threads": 1,
+        "timing": SHORT.to_json(),
+        "reference": {
+            "model": str(candidate_files[Quantization.FLOAT32, 1]),
+            "delegate": "xnnpack",
+            "num_threads": 1,
+        },
+    }
+    reply = run_request(request, timeout_s=120)
+    assert all(entry["reference_ms"] > 0 for entry in reply["rounds"])
+    # What was delegated is said of the candidate, not of the reference.
+    assert reply["delegated_nodes"] == 0
 
 
 def test_a_benchmark_takes_at_least_the_rounds_that_were_asked_for(benchmarked: dict[str, Any]) -> None:
@@ -218,11 +239,14 @@ def test_a_benchmark_starts_as_many_fresh_processes_as_asked(benchmarked: dict[s
 def test_a_benchmark_says_what_ran(benchmarked: dict[str, Any]) -> None:
     assert (benchmarked["delegated_nodes"], benchmarked["nodes"]) == (4, 4)
     assert benchmarked["last_level_cache_bytes"] >= 0
+    assert benchmarked["load_average"] >= 0
+    assert benchmarked["steal_s"] >= 0
+    assert not any("reference_ms" in entry for entry in benchmarked["rounds"])
 
 
 def test_a_benchmark_of_what_is_no_model_is_refused_at_the_first_call(rows_file: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.tflite").write_bytes(b"no model at all")
-    request = {"model": str(tmp_path / "bad.tflite"), "inputs": str(rows_file), "timing": SHORT.to_json()}
+    request = {"model": str(tmp_path / "bad.tflite"), "inputs": str(rows_file), "timing": SHORT.to_json(), "reference": None}
     with pytest.raises(CandidateError, match="^refused: "):
         run_request({"action": "benchmark", "delegate": "none", "num_threads": 1} | request, timeout_s=120)
 

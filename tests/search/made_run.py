@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from litefront.objectives.devices import HostDevice
+from litefront.objectives.devices import Candidate, HostDevice
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_bytes
 from litefront.search.run_directory import RunDirectory, append_json_line
@@ -69,7 +69,7 @@ def measured(store: ArtifactStore, config: DeploymentConfig, figures: Mapping[st
         copy = scratch / "model.tflite"
         copy.write_bytes(model.read_bytes())
         np.save(scratch / "rows.npy", np.zeros((config.batch_size, 8, 8, 1), np.float32))
-        reply = HostDevice().infer(copy, scratch / "rows.npy", scratch / "outputs.npy", config)
+        reply = HostDevice().infer(Candidate(copy, config), scratch / "rows.npy", scratch / "outputs.npy")
         digest = store.add_object(copy)
     store.add(StageRecord("quantized", key, {"tflite": digest}, {}, 1.0))
     facts = {

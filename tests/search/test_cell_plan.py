@@ -1,62 +1,174 @@
-"""Timings that are noisy are taken again, and the steadiest counts."""
+"""How often a candidate is timed, what its timings add up to, and what a further one changes."""
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
+from typing import Any
 
-from litefront.search.cell_plan import steadiest_timing
-from litefront.search.stage_calls import StageCall
+from litefront.objectives.devices import DeviceFacts
+from litefront.objectives.latency import Timing
+from litefront.objectives.measurement import Measurement, Provenance
+from litefront.objectives.power import HOST_POWER
+from litefront.search.cell_plan import CellPlans
+from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.scheduler import Plan
+from litefront.search.stage_calls import Reference, StageCall, StageCalls
 from litefront.search.store import StageRecord
+from litefront.search.study_spec import Gates, Load
+from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
+from litefront.spaces.errors import CandidateError
+
+CONFIG = DeploymentConfig(num_threads=2)
+QUANTIZED = StageRecord("quantized", "q", {"tflite": "q.tflite"}, {}, 1.0)
+REFERENCE = Reference("r.tflite", BASELINE, latency_ms=2.0)
 
 
-def a_timing(*medians_ms: float, disturbed: bool = False) -> StageRecord:
-    rounds = [
-        {"median_ms": m, "p90_ms": m, "calls": 9, "wall_s": 0.1, "cpu_s": 0.1, "others_s": 0.0, "disturbed": disturbed}
-        for m in medians_ms
+def rounds(*medians_ms: float, disturbed: bool = False, reference_ms: float = 2.0) -> list[dict[str, Any]]:
+    return [
+        {
+            "median_ms": median_ms,
+            "p90_ms": median_ms,
+            "calls": 9,
+            "wall_s": 0.1,
+            "cpu_s": 0.1,
+            "others_s": 0.0,
+            "disturbed": disturbed,
+            "reference_ms": reference_ms,
+        }
+        for median_ms in medians_ms
     ]
-    return StageRecord("latency", str(medians_ms), {}, {"rounds": rounds}, 1.0)
 
 
-STEADY = a_timing(1.0, 1.0, 1.0, 1.01, 1.0, 0.99, 1.0)
-WIDE = a_timing(1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0)
-WIDER = a_timing(1.0, 9.0, 1.0, 9.0, 1.0, 9.0, 1.0)
-BESIDE_OTHERS = a_timing(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, disturbed=True)
+STEADY = rounds(1.0, 1.0, 1.0, 1.01, 1.0, 0.99, 1.0)
+WIDE = rounds(1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0)
+BESIDE_OTHERS = rounds(*[1.0] * 7, disturbed=True)
 
 
-def drive(*timings: StageRecord) -> tuple[list[int], StageRecord]:
-    """The attempts that were asked for, and the timing that was chosen, when these are what comes of them."""
-    asked: list[int] = []
+def plans(reference: Reference | None = REFERENCE, **gates: float) -> CellPlans:
+    """The plans of a study that is open, but for what its device and its task would add."""
+    loaded: Any = SimpleNamespace(model_digest="m", representative_digest="r", metric_digest="t")
+    device = DeviceFacts("host", "a processor", "x86_64", 2, "ai-edge-litert 2")
+    calls = StageCalls(loaded, device, evaluation_inputs="e.npy", evaluation_labels="l.npy", seed=0, timing=Timing())
+    opened: Any = SimpleNamespace(
+        calls=calls,
+        spec=SimpleNamespace(gates=Gates(**gates), load=Load(samples_per_s=10.0), device_name="host"),
+        baseline=BASELINE,
+        reference=None,
+        device=SimpleNamespace(power_model=HOST_POWER),
+        context=SimpleNamespace(digest="context"),
+    )
+    return CellPlans(opened, baseline_accuracy=0.9, reference=reference)
 
-    def call(attempt: int) -> StageCall:
-        asked.append(attempt)
-        return StageCall("latency", {"attempt": attempt})
 
-    plan = steadiest_timing(call)
-    next(plan)
+def answer(call: StageCall, timing: list[dict[str, Any]]) -> StageRecord:
+    """What a stage leaves; the latency stage these rounds."""
+    counted = {"delegated_nodes": 3, "nodes": 3}
+    facts: dict[str, dict[str, Any]] = {
+        "base": {"format": "keras"},
+        "float_tflite": {},
+        "quantized": {"counted": {}, "figures": {"size_bytes": figure(1000.0, "bytes")}},
+        "accuracy": {"counted": counted, "figures": {"accuracy": figure(0.9, "fraction")}},
+        "latency": counted
+        | {
+            "rounds": timing,
+            "cold_starts": [{"load_ms": 1.0, "first_call_ms": 1.0, "peak_memory_bytes": 100}],
+            "last_level_cache_bytes": 0,
+            "load_average": 0.5,
+            "steal_s": 0.0,
+        },
+    }
+    objects = {"base": {"model": "b.keras"}, "float_tflite": {"tflite": "f.tflite"}, "quantized": {"tflite": "q.tflite"}}
+    return StageRecord(call.stage, call.key, objects.get(call.stage, {}), facts[call.stage], 1.0)
+
+
+def figure(value: float, unit: str) -> dict[str, Any]:
+    return Measurement(value, unit, Provenance.MEASURED, "made by hand").to_json()
+
+
+def drive(plan: Plan, *timings: list[dict[str, Any]] | Exception) -> tuple[list[StageCall], CellRecord]:
+    """The latency calls that a plan makes when these rounds, or errors, are what comes of them, and its record."""
+    waiting, asked = list(timings), []
     try:
-        for timing in timings:
-            plan.send(timing)
+        call = next(plan)
+        while True:
+            timing = STEADY
+            if call.stage == "latency":
+                asked.append(call)
+                assert waiting, "the plan asks for more timings than were foreseen"
+                timing = waiting.pop(0)  # type: ignore[assignment]
+            call = plan.throw(timing) if isinstance(timing, Exception) else plan.send(answer(call, timing))
     except StopIteration as end:
+        assert not waiting, "the plan asks for fewer timings than were foreseen"
         return asked, end.value
-    pytest.fail("the plan asks for more timings than three")
+
+
+def measured(*timings: list[dict[str, Any]], **gates: float) -> CellRecord:
+    return drive(plans(**gates).plan(CONFIG), *timings)[1]
 
 
 def test_a_steady_timing_is_taken_once() -> None:
-    assert drive(STEADY) == ([0], STEADY)
+    calls, record = drive(plans().plan(CONFIG), STEADY)
+    assert len(calls) == 1
+    assert (record.state, record.value("latency_ms"), record.noisy) == (CellState.MEASURED, 1.0, None)
+    assert [timing["latency_ms"] for timing in record.facts["timings"]] == [1.0]
+    assert record.facts["timings"][0] | {"load_average": 0.5, "steal_s": 0.0} == record.facts["timings"][0]
 
 
-def test_a_noisy_timing_is_taken_again_until_it_is_steady() -> None:
-    assert drive(WIDE, STEADY) == ([0, 1], STEADY)
+def test_a_noisy_timing_is_taken_again_until_one_is_steady() -> None:
+    calls, record = drive(plans().plan(CONFIG), WIDE, STEADY)
+    assert [call.params["attempt"] for call in calls] == [0, 1]
+    assert len({call.key for call in calls}) == 2
+    assert (record.value("latency_ms"), record.noisy, len(record.facts["timings"])) == (1.0, None, 2)
 
 
-def test_of_three_noisy_timings_the_steadiest_counts() -> None:
-    assert drive(WIDER, WIDE, WIDER) == ([0, 1, 2], WIDE)
+def test_three_noisy_timings_are_enough_and_the_record_says_so() -> None:
+    record = measured(BESIDE_OTHERS, WIDE, BESIDE_OTHERS)
+    assert record.value("latency_ms") == 2.0
+    assert record.noisy is not None and record.noisy.startswith("interval")
 
 
-def test_a_wide_timing_is_trusted_before_one_that_had_company() -> None:
-    assert drive(BESIDE_OTHERS, WIDE, WIDER) == ([0, 1, 2], WIDE)
+def test_the_reference_is_timed_beside_every_cell_but_itself() -> None:
+    (call,), record = drive(plans().plan(CONFIG), STEADY)
+    assert call.inputs["reference"] == "r.tflite"
+    assert call.params["reference"] == {"delegate": "xnnpack", "num_threads": 1}
+    assert "reference_ms" not in record.facts
+    (call,), record = drive(plans(reference=None).plan(BASELINE), STEADY)
+    assert "reference" not in call.inputs
+    assert record.facts["reference_ms"] == 1.0
 
 
-def test_each_attempt_is_a_stage_of_its_own() -> None:
-    calls = [StageCall("latency", {"attempt": attempt}) for attempt in range(3)]
-    assert len({call.key for call in calls}) == 3
+def test_a_machine_at_half_its_speed_is_seen_and_corrected() -> None:
+    record = measured(rounds(*[3.0] * 7, reference_ms=4.0))
+    assert record.value("latency_ms") == 1.5
+    assert record.facts["timings"][0]["machine_speed"] == 0.5
+
+
+def test_a_further_measurement_pools_with_the_first_and_all_that_hangs_on_it_follows() -> None:
+    before = measured(STEADY)
+    calls, after = drive(plans().remeasure(before, QUANTIZED), STEADY, rounds(*[1.2] * 7))
+    assert [call.params["attempt"] for call in calls] == [0, 1]
+    assert after.value("latency_ms") == 1.1
+    assert after.value("power_mw") > before.value("power_mw")
+    assert after.value("accuracy") == before.value("accuracy")
+    assert (after.facts["remeasured"], len(after.facts["timings"])) == (1, 2)
+    assert (after.cell, after.stages["quantized"]) == (before.cell, before.stages["quantized"])
+
+
+def test_a_cell_that_a_further_measurement_puts_above_a_gate_is_rejected() -> None:
+    before = measured(STEADY, max_latency_ms=1.05)
+    _, after = drive(plans(max_latency_ms=1.05).remeasure(before, QUANTIZED), STEADY, rounds(*[1.2] * 7))
+    assert (before.state, after.state, after.rejected_by) == (CellState.MEASURED, CellState.REJECTED, "latency")
+
+
+def test_a_further_measurement_that_fails_leaves_the_cell_as_it_was() -> None:
+    before = measured(STEADY)
+    _, after = drive(plans().remeasure(before, QUANTIZED), STEADY, CandidateError("hung"))
+    assert after.figures == before.figures
+    assert after.facts["remeasured"] == 1
+
+
+def test_the_baseline_s_first_timing_is_found_again_though_nothing_stood_beside_it() -> None:
+    (first,), before = drive(plans(reference=None).plan(BASELINE), STEADY)
+    calls, _ = drive(plans().remeasure(before, QUANTIZED), STEADY, STEADY)
+    assert first.params == calls[0].params
+    assert calls[1].inputs["reference"] == "r.tflite"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litefront.objectives.devices import DEVICE_KINDS, Device, HostDevice
+from litefront.objectives.devices import DEVICE_KINDS, Candidate, Device, HostDevice
 from litefront.objectives.latency import Timing, measure_latency
 from litefront.objectives.power import HOST_POWER
 from litefront.spaces.delegate import Delegate
@@ -56,7 +56,7 @@ def test_infer_runs_the_configurations_delegate(
 ) -> None:
     model = candidate_files[Quantization.FLOAT32, 4]
     config = DeploymentConfig(delegate=delegate, batch_size=4)
-    reply = host.infer(model, rows_file, tmp_path / "outputs.npy", config)
+    reply = host.infer(Candidate(model, config), rows_file, tmp_path / "outputs.npy")
     assert reply["delegated_nodes"] == {Delegate.NONE: 0, Delegate.XNNPACK: 4}[delegate]
     np.testing.assert_allclose(
         np.load(tmp_path / "outputs.npy"), run_rows(model.read_bytes(), np.load(rows_file)), atol=1e-5
@@ -65,16 +65,17 @@ def test_infer_runs_the_configurations_delegate(
 
 def test_a_benchmark_becomes_a_latency(host: HostDevice, candidate_files: Candidates, rows_file: Path) -> None:
     config = DeploymentConfig(quantization=Quantization.INT8, batch_size=4)
-    reply = host.benchmark(candidate_files[Quantization.INT8, 4], rows_file, config, SHORT)
-    figures = measure_latency(reply["rounds"], batch_size=4)
+    reply = host.benchmark(Candidate(candidate_files[Quantization.INT8, 4], config), rows_file, SHORT)
+    figures = measure_latency([reply["rounds"]], batch_size=4)
     assert 0 < figures["latency_ms"].value <= figures["latency_p90_ms"].value
     assert figures["throughput_per_s"].value == pytest.approx(4000 / figures["latency_ms"].value)
     assert len(reply["cold_starts"]) == 1
 
 
 def test_what_is_no_model_costs_the_candidate(host: HostDevice, rows_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.tflite").write_bytes(b"no model at all")
+    bad = Candidate(tmp_path / "bad.tflite", DeploymentConfig())
+    bad.model.write_bytes(b"no model at all")
     with pytest.raises(CandidateError, match="^refused: "):
-        host.infer(tmp_path / "bad.tflite", rows_file, tmp_path / "outputs.npy", DeploymentConfig())
+        host.infer(bad, rows_file, tmp_path / "outputs.npy")
     with pytest.raises(CandidateError, match="^refused: "):
-        host.benchmark(tmp_path / "bad.tflite", rows_file, DeploymentConfig(), SHORT)
+        host.benchmark(bad, rows_file, SHORT)
