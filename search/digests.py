@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["digest_of_array", "digest_of_bytes", "digest_of_json", "digest_of_path"]
+__all__ = [
+    "PathSignature",
+    "digest_of_array",
+    "digest_of_bytes",
+    "digest_of_json",
+    "digest_of_path",
+    "signature_of_path",
+]
+
+PathSignature = tuple[tuple[str, int, int, int], ...]
+"""Name within the path, inode, size in bytes and time of change in ns of each file."""
 
 
 def digest_of_bytes(content: bytes) -> str:
@@ -34,7 +45,25 @@ def digest_of_array(array: NDArray[Any] | None) -> str:
 def digest_of_path(path: Path) -> str:
     """SHA-256 of a file's bytes, or of a folder's files by name."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return digest_of_json([[str(file.relative_to(path)), digest_of_path(file)] for file in files])
+        return digest_of_json([[str(file.relative_to(path)), digest_of_path(file)] for file in _files_below(path)])
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def signature_of_path(path: Path) -> PathSignature:
+    """What the file system says of a file, or of a folder's files, without reading any.
+
+    While it stays the same nobody has written to them since; bits that the disk itself has lost do not show.
+
+    Raises:
+        OSError: If there is nothing at the path.
+    """
+    kept = path.stat()
+    if not stat.S_ISDIR(kept.st_mode):
+        return (("", kept.st_ino, kept.st_size, kept.st_mtime_ns),)
+    files = ((str(file.relative_to(path)), file.stat()) for file in _files_below(path))
+    return tuple((name, kept.st_ino, kept.st_size, kept.st_mtime_ns) for name, kept in files)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
