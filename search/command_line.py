@@ -127,13 +127,13 @@ def run(
 def status(study: RunArgument = None, run_dir: RunDirOption = None, output: FormatOption = "table") -> None:
     """Say how far a run is, live or not."""
     chosen = _output_format(output)
-    from litefront.search.run_status import stage_rows, status_row
+    from litefront.search.run_status import stage_rows, status_row, status_texts
     from litefront.search.tables import OutputFormat, render
 
     results = _results(study, run_dir)
     if chosen == "table":
-        for name, value in status_row(results).items():
-            print(f"{name:12} {value}")
+        for name, text in status_texts(status_row(results)).items():
+            print(f"{name:12} {text}".rstrip())
         print()
         print(render(stage_rows(results), chosen))
     elif chosen == "json":
