@@ -292,16 +292,10 @@ def _newest_run() -> Path:
 
 
 def _print_front(results: StudyResults, chosen: OutputFormat) -> None:
-    from litefront.search.front import pareto_front
-    from litefront.search.outputs import front_rows
-    from litefront.search.tables import OutputFormat, front_table, render
+    from litefront.search.outputs import front_rows, front_text
+    from litefront.search.tables import OutputFormat, render
 
-    if chosen is not OutputFormat.TABLE:
-        print(render(front_rows(results), chosen))
-        return
-    objectives = results.spec.chosen_objectives()
-    records = pareto_front(results.measured, objectives)
-    print(front_table(records, results.baseline, objectives) if records else "no cell is measured yet")
+    print(front_text(results) if chosen is OutputFormat.TABLE else render(front_rows(results), chosen))
 
 
 def _print_summary(results: StudyResults) -> None:
