@@ -127,13 +127,13 @@ def run(
 def status(study: RunArgument = None, run_dir: RunDirOption = None, output: FormatOption = "table") -> None:
     """Say how far a run is, live or not."""
     chosen = _output_format(output)
-    from litefront.search.run_status import stage_rows, status_row
+    from litefront.search.run_status import stage_rows, status_row, status_texts
     from litefront.search.tables import OutputFormat, render
 
     results = _results(study, run_dir)
     if chosen == "table":
-        for name, value in status_row(results).items():
-            print(f"{name:12} {value}")
+        for name, text in status_texts(status_row(results)).items():
+            print(f"{name:12} {text}".rstrip())
         print()
         print(render(stage_rows(results), chosen))
     elif chosen == "json":
@@ -292,16 +292,10 @@ def _newest_run() -> Path:
 
 
 def _print_front(results: StudyResults, chosen: OutputFormat) -> None:
-    from litefront.search.front import pareto_front
-    from litefront.search.outputs import front_rows
-    from litefront.search.tables import OutputFormat, front_table, render
+    from litefront.search.outputs import front_rows, front_text
+    from litefront.search.tables import OutputFormat, render
 
-    if chosen is not OutputFormat.TABLE:
-        print(render(front_rows(results), chosen))
-        return
-    objectives = results.spec.chosen_objectives()
-    records = pareto_front(results.measured, objectives)
-    print(front_table(records, results.baseline, objectives) if records else "no cell is measured yet")
+    print(front_text(results) if chosen is OutputFormat.TABLE else render(front_rows(results), chosen))
 
 
 def _print_summary(results: StudyResults) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from litefront.objectives.catalogue import Direction, Objective
 from litefront.search.cell_record import CellRecord
 from litefront.search.study_spec import StudySpec
 
-__all__ = ["hypervolume", "loss_values", "pareto_front"]
+__all__ = ["FrontArchive", "hypervolume", "hypervolume_of_losses", "loss_values", "pareto_front"]
 
 _DEFAULT_ACCURACY_RANGE = 0.1
 
@@ -38,6 +37,67 @@ def loss_values(records: Sequence[CellRecord], objectives: Sequence[Objective]) 
     return np.array(rows, dtype=np.float64).reshape(len(records), len(objectives))
 
 
+class FrontArchive:
+    """The Pareto front of the cells that have been added so far, kept up to date cell by cell.
+
+    A cell costs a comparison with each member of the front, however many cells there are. Only where a member itself is
+    measured again, or withdrawn, is the front sought among all cells anew: what it beat until then may come back.
+
+    Args:
+        objectives: What the front is over.
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._objectives = tuple(objectives)
+        self._records: dict[str, CellRecord] = {}
+        self._front: list[str] = []
+        self._front_losses = np.empty((0, len(self._objectives)))
+
+    def __len__(self) -> int:
+        """How many cells are on the front."""
+        return len(self._front)
+
+    @property
+    def members(self) -> list[CellRecord]:
+        """The cells on the front, those of equal values included, in no particular order."""
+        return [self._records[cell] for cell in self._front]
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The members' values, lower is better, shape `(members, objectives)`."""
+        return self._front_losses
+
+    def add(self, record: CellRecord) -> bool:
+        """Takes a measured cell, or its newer record in place of the one that is there.
+
+        Returns:
+            Whether the cell is on the front now.
+        """
+        self.discard(record.cell)
+        losses = loss_values([record], self._objectives)[0]
+        self._records[record.cell] = record
+        if np.any(_beats(self._front_losses, losses)):
+            return False
+        kept = ~_beats(losses, self._front_losses)
+        self._front = [cell for cell, keep in zip(self._front, kept, strict=True) if keep] + [record.cell]
+        self._front_losses = np.vstack([self._front_losses[kept], losses])
+        return True
+
+    def discard(self, cell: str) -> None:
+        """Forgets a cell; one that is not there is no error."""
+        if self._records.pop(cell, None) is None:
+            return
+        if cell in self._front:
+            front = pareto_front(list(self._records.values()), self._objectives)
+            self._front = [record.cell for record in front]
+            self._front_losses = loss_values(front, self._objectives)
+
+
+def _beats(ones: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """For each row pair, whether one is at least as good as the other in every objective and better in one."""
+    return np.asarray(np.all(ones <= others, axis=-1) & np.any(ones < others, axis=-1))
+
+
 def hypervolume(records: Sequence[CellRecord], baseline: CellRecord, spec: StudySpec) -> float:
     """Volume of what the records dominate, on a fixed scale around the baseline.
 
@@ -51,19 +111,30 @@ def hypervolume(records: Sequence[CellRecord], baseline: CellRecord, spec: Study
         baseline: The baseline's record.
         spec: Gives objectives and gate.
     """
-    if not records:
+    return hypervolume_of_losses(loss_values(records, spec.chosen_objectives()), baseline, spec)
+
+
+def hypervolume_of_losses(losses: NDArray[np.float64], baseline: CellRecord, spec: StudySpec) -> float:
+    """The hypervolume of cells whose values are there as losses already, shape `(cells, objectives)`."""
+    if not len(losses):
         return 0.0
     import moocore
 
     objectives = spec.chosen_objectives()
+    references = loss_values([baseline], objectives)[0]
     accuracy_range = spec.gates.max_accuracy_drop or _DEFAULT_ACCURACY_RANGE
-    points = [[_scaled(record, baseline, objective, accuracy_range) for objective in objectives] for record in records]
-    return float(moocore.hypervolume(np.array(points), ref=np.ones(len(objectives))))
+    columns = [
+        _scaled(losses[:, column], references[column], objective, accuracy_range)
+        for column, objective in enumerate(objectives)
+    ]
+    return float(moocore.hypervolume(np.column_stack(columns), ref=np.ones(len(objectives))))
 
 
-def _scaled(record: CellRecord, baseline: CellRecord, objective: Objective, accuracy_range: float) -> float:
-    value, reference = record.value(objective.figure), baseline.value(objective.figure)
+def _scaled(
+    losses: NDArray[np.float64], reference: float, objective: Objective, accuracy_range: float
+) -> NDArray[np.float64]:
     if objective.figure == "accuracy":
-        return (reference - value) / accuracy_range
-    ratio = math.log10(max(value, 1e-12) / max(reference, 1e-12))
-    return ratio if objective.direction is Direction.MINIMIZE else -ratio
+        return (losses - reference) / accuracy_range
+    sign = 1.0 if objective.direction is Direction.MINIMIZE else -1.0
+    values = np.maximum(sign * losses, 1e-12)
+    return np.asarray(sign * np.log10(values / max(sign * reference, 1e-12)))

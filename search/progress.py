@@ -13,7 +13,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn
 
 from litefront.search.cell_record import CellRecord, CellState
-from litefront.search.front import pareto_front
+from litefront.search.front import FrontArchive
 from litefront.search.stage_calls import StageCall
 from litefront.search.study_results import StudyContext
 from litefront.search.study_spec import StudySpec
@@ -47,6 +47,9 @@ class TerminalProgress:
         self._task = self._bar.add_task("starting", total=None, summary="")
         self._started = time.monotonic()
         self._known = 0
+        self._states: dict[str, CellState] = {}
+        self._counts: Counter[CellState] = Counter()
+        self._front = FrontArchive(self._objectives)
 
     def __enter__(self) -> TerminalProgress:
         """Shows the bar, and sends warnings through it, so that they do not tear it."""
@@ -85,21 +88,31 @@ class TerminalProgress:
 
     def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
         """One line for the cell, and the bar moved on."""
-        records = list(records)
-        states = Counter(entry.state for entry in records)
-        done = states[CellState.MEASURED] + states[CellState.REJECTED]
+        # All of them are gone through once, for what earlier runs found; from then on each cell is heard of here.
+        for entry in (record,) if self._states else records:
+            self._take(entry)
+        rejected, failed = self._counts[CellState.REJECTED], self._counts[CellState.FAILED]
+        done = self._counts[CellState.MEASURED] + rejected
         self._say(f"{done:4d}  {self._line(record)}")
-        measured = [entry for entry in records if entry.state is CellState.MEASURED]
-        front = len(pareto_front(measured, self._objectives))
         summary = (
-            f"{done} done, {states[CellState.REJECTED]} rejected, {states[CellState.FAILED]} failed, "
-            f"front {front}, {self._time_left(done)}"
+            f"{done} done, {rejected} rejected, {failed} failed, front {len(self._front)}, {self._time_left(done)}"
         )
         self._bar.update(self._task, completed=done, summary=summary)
 
     def stopped(self, signal_number: int) -> None:
         """Remembers what stopped the run."""
         self.stopped_by = signal_number
+
+    def _take(self, record: CellRecord) -> None:
+        """Counts a cell, or what has become of it now if it was counted before."""
+        if record.cell in self._states:
+            self._counts[self._states[record.cell]] -= 1
+        self._states[record.cell] = record.state
+        self._counts[record.state] += 1
+        if record.state is CellState.MEASURED:
+            self._front.add(record)
+        else:
+            self._front.discard(record.cell)
 
     def _line(self, record: CellRecord) -> str:
         label = record.config.label()

@@ -7,12 +7,15 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litefront.objectives.catalogue import Objective
 from litefront.objectives.measurement import Measurement
 from litefront.search.cell_record import CellRecord
 from litefront.spaces.search_space import DIMENSIONS
+
+if TYPE_CHECKING:
+    from litefront.search.membership import Standing
 
 __all__ = ["OutputFormat", "figure_text", "front_table", "record_row", "relative_text", "render", "value_text"]
 
@@ -66,14 +69,31 @@ def record_row(record: CellRecord, baseline: CellRecord | None, figures: Sequenc
     }
 
 
-def front_table(records: Sequence[CellRecord], baseline: CellRecord | None, objectives: Sequence[Objective]) -> str:
-    """The cells as a person reads them: each figure with its unit, and behind it how it compares with the baseline."""
+def front_table(
+    records: Sequence[CellRecord],
+    baseline: CellRecord | None,
+    objectives: Sequence[Objective],
+    standings: Mapping[str, Standing],
+) -> str:
+    """The cells as a person reads them: each figure with its unit, and behind it how it compares with the baseline.
+
+    Args:
+        records: The cells, in the order of the lines.
+        baseline: What they are compared with.
+        objectives: The figures to show.
+        standings: How sure each cell's place on the front is, by cell.
+    """
     rows = []
+    any_ties = any(standings[record.cell].ties for record in records)
     for record in records:
         row = {name: str(getattr(record.config, name)) for name in DIMENSIONS}
         for objective in objectives:
             text = figure_text(objective.figure, record.figures[objective.figure])
             row[objective.figure] = f"{text} {relative_text(objective.figure, record, baseline):>7}".rstrip()
+        standing = standings[record.cell]
+        row |= {"p(front)": f"{standing.probability:.0%}", "timings": str(standing.timings)}
+        if any_ties:
+            row["ties"] = f"≈ {len(standing.ties)}" if standing.ties else ""
         rows.append(row)
     return _table(rows, "", headings=_headings(objectives, records))
 
@@ -132,7 +152,7 @@ def _flattened(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flattened(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
-            flat[f"{prefix}{name}"] = " ".join(map(str, value))
+            flat[f"{prefix}{name}"] = "; ".join(map(str, value))
         else:
             flat[f"{prefix}{name}"] = value
     return flat

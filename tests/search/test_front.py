@@ -11,7 +11,7 @@ import pytest
 
 from litefront.objectives.catalogue import OBJECTIVES, Direction, Objective
 from litefront.search.cell_record import CellRecord
-from litefront.search.front import hypervolume, loss_values, pareto_front
+from litefront.search.front import FrontArchive, hypervolume, hypervolume_of_losses, loss_values, pareto_front
 from tests.search.records import make_record, make_spec
 
 ACCURACY, SIZE, LATENCY = OBJECTIVES["accuracy"], OBJECTIVES["size"], OBJECTIVES["latency"]
@@ -88,6 +88,47 @@ def test_pareto_front_is_that_of_the_definition(seed: int) -> None:
     assert len(front) == len(expected)
 
 
+def archive_of(records: list[CellRecord], objectives: list[Objective]) -> FrontArchive:
+    archive = FrontArchive(objectives)
+    for record in records:
+        archive.add(record)
+    return archive
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_archive_is_the_front_after_every_cell_and_every_new_measurement_of_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    objectives = [ACCURACY, SIZE, LATENCY]
+    archive, known = FrontArchive(objectives), dict[str, CellRecord]()
+    for _ in range(60):
+        # Forty names for sixty records, so that members and dominated cells are measured again, for better or worse.
+        name = str(rng.integers(40))
+        accuracy, size_bytes, latency_ms = map(float, rng.integers(1, 6, 3))
+        known[name] = make_record(name, accuracy=accuracy, size_bytes=size_bytes, latency_ms=latency_ms)
+        on_front = archive.add(known[name])
+        front = set(cells(pareto_front(list(known.values()), objectives)))
+        assert set(cells(archive.members)) == front
+        assert on_front == (name in front)
+        assert len(archive) == len(front)
+
+
+def test_the_archive_brings_back_what_a_withdrawn_member_beat() -> None:
+    better, worse = make_record("a", latency_ms=1), make_record("b", latency_ms=2)
+    archive = archive_of([better, worse], [LATENCY])
+    assert cells(archive.members) == ["a"]
+    archive.discard("a")
+    assert cells(archive.members) == ["b"]
+    archive.discard("a")
+    archive.discard("b")
+    assert (archive.members, archive.losses.shape) == ([], (0, 1))
+
+
+def test_the_archive_gives_the_losses_of_its_members() -> None:
+    exact, quick = make_record("a", accuracy=0.9, latency_ms=2), make_record("b", accuracy=0.8, latency_ms=1)
+    archive = archive_of([exact, quick], [ACCURACY, LATENCY])
+    np.testing.assert_array_equal(archive.losses, [[-0.9, 2.0], [-0.8, 1.0]])
+
+
 def test_loss_values_turn_what_is_maximised() -> None:
     records = [make_record("a", accuracy=0.9, latency_ms=2), make_record("b", accuracy=0.8, latency_ms=1)]
     np.testing.assert_array_equal(loss_values(records, [ACCURACY, LATENCY]), [[-0.9, 2.0], [-0.8, 1.0]])
@@ -116,6 +157,13 @@ def test_hypervolume_of_two_cells_is_their_union() -> None:
     b = make_record("b", size_bytes=1000, latency_ms=10)
     assert hypervolume([a], BASELINE, COSTS) == pytest.approx(2.0)
     assert hypervolume([a, b], BASELINE, COSTS) == pytest.approx(3.0)
+
+
+def test_hypervolume_of_losses_is_that_of_their_records() -> None:
+    found = [make_record("a", size_bytes=100, latency_ms=100), make_record("b", size_bytes=1000, latency_ms=10)]
+    losses = loss_values(found, COSTS.chosen_objectives())
+    assert hypervolume_of_losses(losses, BASELINE, COSTS) == pytest.approx(3.0)
+    assert hypervolume_of_losses(losses[:0], BASELINE, COSTS) == 0.0
 
 
 def test_hypervolume_ignores_what_lies_beyond_the_reference_point() -> None:

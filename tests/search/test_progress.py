@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import signal
@@ -56,8 +57,6 @@ def test_a_cell_without_figures_has_its_reason(screen: io.StringIO, record: obje
 
 
 def test_a_noisy_figure_is_said_to_be_one(screen: io.StringIO) -> None:
-    import dataclasses
-
     record = dataclasses.replace(BASELINE, noisy="other work ran beside the measurement")
     with progress_on(screen) as progress:
         progress.cell_finished(record, [record])
@@ -81,6 +80,29 @@ def test_the_bar_sums_up_what_is_done_rejected_failed_and_on_the_front(screen: i
     assert "3 done, 1 rejected, 1 failed, front 1, " in shown
 
 
+def test_cells_are_counted_one_by_one_after_the_first(screen: io.StringIO) -> None:
+    tried_again = dataclasses.replace(BASELINE, cell=FAILED.cell, config=FAILED.config)
+    with progress_on(screen, terminal=True) as progress:
+        progress.opened(CONTEXT, known=2, target=4)
+        progress.cell_finished(WORSE, [REJECTED, FAILED, WORSE])
+        # What was heard of once is not gone through again.
+        progress.cell_finished(BASELINE, iter(()))
+        progress.cell_finished(tried_again, iter(()))
+        progress._bar.refresh()
+    # The baseline beats the worse one, the cell that was tried again equals it.
+    assert "4 done, 1 rejected, 0 failed, front 2, " in screen.getvalue()
+
+
+def test_a_cell_that_is_measured_again_is_no_further_cell(screen: io.StringIO) -> None:
+    again = dataclasses.replace(BASELINE, figures={**BASELINE.figures, "latency_ms": WORSE.figures["latency_ms"]})
+    with progress_on(screen, terminal=True) as progress:
+        progress.opened(CONTEXT, known=0, target=4)
+        progress.cell_finished(BASELINE, [BASELINE])
+        progress.cell_finished(again, iter(()))
+        progress._bar.refresh()
+    assert "1 done, 0 rejected, 0 failed, front 1, " in screen.getvalue()
+
+
 def test_without_a_terminal_there_are_no_control_codes(screen: io.StringIO) -> None:
     with progress_on(screen) as progress:
         progress.opened(CONTEXT, known=0, target=4)
@@ -90,8 +112,6 @@ def test_without_a_terminal_there_are_no_control_codes(screen: io.StringIO) -> N
 
 
 def test_a_reason_with_brackets_is_shown_as_it_is(screen: io.StringIO) -> None:
-    import dataclasses
-
     record = dataclasses.replace(FAILED, reason="shape [1, 8] [bold] does not fit")
     with progress_on(screen) as progress:
         progress.cell_finished(record, [record])

@@ -13,6 +13,7 @@ import pytest
 from litefront.objectives.catalogue import OBJECTIVES
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.search.cell_record import CellState
+from litefront.search.membership import Standing
 from litefront.search.tables import OutputFormat, figure_text, front_table, record_row, relative_text, render
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.quantization import Quantization
@@ -31,6 +32,7 @@ SMALLER = make_record(
     latency_ms=1.0,
     power_mw=3.0,
 )
+STANDINGS = {"base": Standing(1.0, 1, ()), "small": Standing(0.384, 3, ("other", "another"))}
 THREE = [OBJECTIVES[name] for name in ("accuracy", "size", "latency")]
 
 
@@ -49,7 +51,7 @@ def test_json_parses_back_to_the_rows() -> None:
 def test_csv_parses_back_to_flat_rows() -> None:
     rows = list(csv.DictReader(io.StringIO(render(ROWS, OutputFormat.CSV))))
     assert rows == [
-        {"name": "first", "value": "1.5", "nested.a": "1", "nested.deeper.b": "", "shape": "1 8"},
+        {"name": "first", "value": "1.5", "nested.a": "1", "nested.deeper.b": "", "shape": "1; 8"},
         {"name": 'a, "quoted"\nline', "value": "-2", "nested.a": "2", "nested.deeper.b": "True", "shape": ""},
     ]
 
@@ -148,23 +150,36 @@ def test_rows_are_plain_json() -> None:
 def test_the_front_says_for_each_figure_where_it_comes_from() -> None:
     modelled = replace(SMALLER.figures["latency_ms"], provenance=Provenance.MODELLED)
     record = replace(SMALLER, figures={**SMALLER.figures, "latency_ms": modelled})
-    heading = lines_of(front_table([BASELINE, record], BASELINE, THREE))[0]
+    heading = lines_of(front_table([BASELINE, record], BASELINE, THREE, STANDINGS))[0]
     assert "accuracy (measured)" in heading and "latency (measured, modelled)" in heading
 
 
 def test_the_front_shows_each_figure_beside_the_baseline() -> None:
-    heading, first, second = lines_of(front_table([BASELINE, SMALLER], BASELINE, THREE))
+    heading, first, second = lines_of(front_table([BASELINE, SMALLER], BASELINE, THREE, STANDINGS))
     assert "accuracy (measured)" in heading
     assert "2 MB" in first and "1.00x" in first
     assert "int8" in second and "500 kB" in second and second.count("0.25x") == 2 and "-2.5 pt" in second
 
 
 def test_the_front_without_a_baseline_has_figures_only() -> None:
-    table = front_table([SMALLER], None, THREE)
+    table = front_table([SMALLER], None, THREE, STANDINGS)
     assert "vs base" not in table and "500 kB" in table
 
 
 def test_the_columns_of_the_front_stand_below_their_headings() -> None:
-    heading, *rows = lines_of(front_table([BASELINE, SMALLER], BASELINE, THREE))
+    heading, *rows = lines_of(front_table([BASELINE, SMALLER], BASELINE, THREE, STANDINGS))
     end = heading.index("size (measured)") + len("size (measured)")
     assert [row[:end].rstrip()[-2:] for row in rows] == ["0x", "5x"]
+
+
+def test_the_front_says_how_sure_each_place_is() -> None:
+    heading, first, second = lines_of(front_table([BASELINE, SMALLER], BASELINE, THREE, STANDINGS))
+    assert heading.split()[-3:] == ["p(front)", "timings", "ties"]
+    assert first.split()[-2:] == ["100%", "1"]
+    assert second.split()[-4:] == ["38%", "3", "≈", "2"]
+
+
+def test_the_front_has_no_column_of_ties_where_there_are_none() -> None:
+    heading, first = lines_of(front_table([BASELINE], BASELINE, THREE, STANDINGS))
+    assert heading.split()[-2:] == ["p(front)", "timings"]
+    assert first.split()[-2:] == ["100%", "1"]
