@@ -68,8 +68,10 @@ class TerminalProgress:
         self._bar.stop()
         logging.getLogger("litefront").removeHandler(self._handler)
 
-    def opened(self, context: StudyContext, known: int, target: int) -> None:
+    def opened(self, context: StudyContext, records: Iterable[CellRecord], known: int, target: int) -> None:
         """Says what the space holds, and what is there already."""
+        for record in records:
+            self._take(record)
         refused = sum(context.refusals.values())
         self._say(
             f"{context.configurations} configurations: {context.cells} distinct cells can work, {refused} cannot; "
@@ -86,11 +88,9 @@ class TerminalProgress:
         params = " ".join(str(value) for value in call.params.values() if not isinstance(value, dict))
         self._bar.update(self._task, description=f"{call.stage} {params}"[:40].ljust(40))
 
-    def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
+    def cell_finished(self, record: CellRecord) -> None:
         """One line for the cell, and the bar moved on."""
-        # All of them are gone through once, for what earlier runs found; from then on each cell is heard of here.
-        for entry in (record,) if self._states else records:
-            self._take(entry)
+        self._take(record)
         rejected, failed = self._counts[CellState.REJECTED], self._counts[CellState.FAILED]
         done = self._counts[CellState.MEASURED] + rejected
         self._say(f"{done:4d}  {self._line(record)}")
@@ -98,6 +98,10 @@ class TerminalProgress:
             f"{done} done, {rejected} rejected, {failed} failed, front {len(self._front)}, {self._time_left(done)}"
         )
         self._bar.update(self._task, completed=done, summary=summary)
+
+    def noted(self, text: str) -> None:
+        """Says it."""
+        self._say(text)
 
     def stopped(self, signal_number: int) -> None:
         """Remembers what stopped the run."""

@@ -36,8 +36,8 @@ _HOURS_FOR_REMEASURING = 0.1
 class RunProgress(Protocol):
     """Told how a run goes; called from the run's own thread."""
 
-    def opened(self, context: StudyContext, known: int, target: int) -> None:
-        """The study is open: `known` cells of an intended `target` are there already."""
+    def opened(self, context: StudyContext, records: Iterable[CellRecord], known: int, target: int) -> None:
+        """The study is open: of what earlier runs found, `known` cells of an intended `target` need no more work."""
         ...
 
     def stage_started(self, call: StageCall) -> None:
@@ -102,7 +102,7 @@ class SearchLoop:
         Raises:
             InputError: If the baseline cannot be built or run: without it no other figure can be judged.
         """
-        self._progress.opened(self._study.context, self._settled, self._target)
+        self._progress.opened(self._study.context, self._records.values(), self._settled, self._target)
         try:
             plans = self._plans_after_baseline()
             self._search(plans, stop)
