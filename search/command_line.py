@@ -238,11 +238,11 @@ def dashboard(
         raise InputError("The dashboard needs the optional extra: pip install 'litefront[dashboard]'.")
     import optuna_dashboard
 
-    from litefront.search.sampler import open_journal_to_read
+    from litefront.search.trial_storage import open_storage_to_read
 
     results = _results(study, run_dir)
     print(f"http://127.0.0.1:{port}", file=sys.stderr)
-    optuna_dashboard.run_server(open_journal_to_read(results.directory.journal), host="127.0.0.1", port=port)
+    optuna_dashboard.run_server(open_storage_to_read(None, results.directory), host="127.0.0.1", port=port)
 
 
 def _end_at_once() -> NoReturn:

@@ -1,37 +1,41 @@
-"""Chooses the next cell: an Optuna study that is asked and told, and that never makes the machine repeat a cell."""
+"""Chooses the next cell: Optuna samplers that are asked and told, and that never make the machine repeat a cell."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import random
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
 
+from litefront.search.bounded_study import BoundedStudy
 from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.front import loss_values
+from litefront.search.proposal_pool import ProposalPool
+from litefront.search.running_front import RunningFront
 from litefront.search.study_spec import SamplerName, StudySpec
+from litefront.search.trial_log import TrialLog
+from litefront.search.trial_outcome import TrialOutcome
+from litefront.search.unknown_cells import UnknownCells
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.dimension import Capabilities
-from litefront.spaces.errors import InputError
 from litefront.spaces.search_space import DIMENSIONS, SearchSpace, canonical, refusal
 
-__all__ = ["CellSampler", "Proposal", "open_journal", "open_journal_to_read", "quiet_optuna"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["CellSampler", "Proposal", "quiet_optuna"]
 
 _MAX_REPEATS = 8
-_VIOLATION = "violation"
+# Proposals that are asked ahead where costs count, and how often one is passed over before it goes first.
+_POOL_SIZE = 8
+_PATIENCE = 16
 _POPULATION_SIZE = 16
+# Finished trials that a sampler remembers.
+_CAPACITY = 150
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Proposal:
 
     Attributes:
         config: The cell's canonical configuration.
-        trial: The Optuna trial that asked for it; None for a baseline outside the space.
+        trial: The Optuna trial that is under way for it; None for a baseline outside the space.
     """
 
     config: DeploymentConfig
@@ -50,10 +54,11 @@ class Proposal:
 class CellSampler:
     """Proposes cells that are not yet known, and learns from those that are.
 
-    Every trial that is asked is told, on every path: measured cells as COMPLETE, rejected ones as PRUNED with their
-    violation as a constraint, failed ones as FAIL. A repeat is told at once with what is known of its cell; after some
-    repeats in a row, an unknown cell next to the front is taken instead. A space that the budget covers is finished
-    cell by cell, without a sampler.
+    What is proposed comes from a study in memory that stays small. Each proposal is a trial of the study that is the
+    record, and every trial there is told, on every path: measured cells as COMPLETE, rejected ones as PRUNED with their
+    violation as a constraint, failed ones as FAIL. A configuration that cannot work is PRUNED at once. A repeat teaches
+    the sampler again what is known of its cell; after some repeats in a row, an unknown cell next to the front is taken
+    instead. A space that the budget covers is finished cell by cell, without a sampler.
 
     Args:
         spec: Gives sampler, objectives and seed.
@@ -62,6 +67,9 @@ class CellSampler:
         capabilities: What can work.
         known: What earlier runs found, in their order.
         baseline: The configuration that is always proposed first.
+        owner: This run's mark where others share the storage; None if it is this run's alone.
+        cost_s: What a cell would cost, in seconds, given all that is there or under way; of proposals of similar
+            promise the cheapest is then taken first. None takes them as they come.
     """
 
     def __init__(
@@ -73,6 +81,8 @@ class CellSampler:
         capabilities: Capabilities,
         known: Iterable[CellRecord],
         baseline: DeploymentConfig,
+        owner: str | None = None,
+        cost_s: Callable[[DeploymentConfig], float] | None = None,
     ) -> None:
         self._spec = spec
         self._objectives = spec.chosen_objectives()
@@ -80,25 +90,28 @@ class CellSampler:
         self._capabilities = capabilities
         self._baseline = baseline
         self._cells = self._space.cells(capabilities)
+        self._unknown = UnknownCells(self._cells)
         # Parameters within the space that make each cell; Optuna refuses what lies outside.
         self._params = {canonical(config): config.params() for config in self._space.configurations()}
-        self._distributions = _distributions(self._space)
-        self._known: dict[DeploymentConfig, CellRecord] = {}
-        self._open: dict[DeploymentConfig, list[Trial]] = {}
-        self._study = optuna.create_study(
-            study_name=name,
-            storage=storage,
-            directions=[objective.direction.value for objective in self._objectives],
-            load_if_exists=True,
+        self._known: dict[DeploymentConfig, TrialOutcome] = {}
+        self._open: dict[DeploymentConfig, Proposal] = {}
+        self._refused: set[DeploymentConfig] = set()
+        self._front = RunningFront(len(self._objectives))
+        self._pool = None if cost_s is None or self._is_exhaustive() else _make_pool(cost_s)
+        distributions = _distributions(self._space)
+        metrics = {objective.figure: StudyDirection[objective.direction.name] for objective in self._objectives}
+        self._log = TrialLog(storage, name, metrics, distributions, owner=owner)
+        self._log.close_orphans()
+        finished = self._log.finished()
+        # A resumed study goes on with other random numbers than it began with, and so does each run that shares one.
+        self._random = random.Random(f"{spec.seed} {len(finished)} {owner}")
+        self._study = BoundedStudy(
+            lambda: _make_sampler(spec.sampler, self._random.getrandbits(32)),
+            list(metrics.values()),
+            distributions,
+            capacity=_CAPACITY,
         )
-        # For the dashboard, which would show numbers in their place.
-        self._study.set_metric_names([objective.figure for objective in self._objectives])
-        self._close_orphans()
-        self._take_over(known)
-        trials = len(self._study.get_trials(deepcopy=False))
-        # A resumed study goes on with other random numbers than it began with.
-        self._study.sampler = _make_sampler(spec, spec.seed + trials)
-        self._random = random.Random(spec.seed + trials)
+        self._take_over(known, finished)
 
     @property
     def cells(self) -> list[DeploymentConfig]:
@@ -109,112 +122,120 @@ class CellSampler:
         """The next cell to build; None if all are known or under way."""
         if self._baseline not in self._known and self._baseline not in self._open:
             return self._claim(self._baseline)
-        unknown = [cell for cell in self._cells if cell not in self._known and cell not in self._open]
-        if not unknown:
-            return None
-        if self._is_exhaustive():
-            return self._claim(unknown[0])
-        for _ in range(_MAX_REPEATS):
-            trial = self._study.ask(self._distributions)
-            config = DeploymentConfig.from_params(trial.params)
-            reason = refusal(config, self._capabilities)
-            cell = canonical(config)
-            if reason is not None:
-                trial.set_constraint(_VIOLATION, 1.0)
-                trial.set_user_attr("reason", reason)
-                self._study.tell(trial, state=TrialState.PRUNED)
-            elif cell in self._known:
-                self._tell_one(trial, self._known[cell])
-            elif cell in self._open:
-                # Told together with the trial that is building this cell.
-                self._open[cell].append(trial)
-            else:
-                self._open[cell] = [trial]
-                return Proposal(cell, trial)
-        return self._claim(self._near_the_front(unknown))
+        if self._pool is None:
+            return self._next()
+        while not self._pool.is_full and (proposal := self._next()) is not None:
+            self._pool.add(proposal)
+        return self._pool.take()
 
     def tell(self, proposal: Proposal, record: CellRecord) -> None:
         """Learns what became of a proposal."""
-        for trial in self._open.pop(proposal.config, []):
-            self._tell_one(trial, record)
-        self._known[proposal.config] = record
+        outcome = TrialOutcome.of_record(record, self._objectives)
+        del self._open[proposal.config]
+        self._learn(record, outcome)
+        if proposal.trial is not None:
+            self._log.tell(proposal.trial, outcome)
+            if not self._is_exhaustive():
+                self._study.tell(proposal.trial.params, outcome)
 
     def abandon(self) -> None:
-        """Tells every open trial that it came to nothing: the run stops."""
-        for trials in self._open.values():
-            for trial in trials:
-                trial.set_user_attr("reason", "the run was stopped")
-                self._study.tell(trial, state=TrialState.FAIL)
+        """Tells every open trial that it came to nothing: the run ends."""
+        for proposal in self._open.values():
+            if proposal.trial is not None:
+                self._log.tell(proposal.trial, TrialOutcome(TrialState.FAIL, reason="the run ended first"))
+                self._study.drop(proposal.trial.params)
         self._open.clear()
 
     def _is_exhaustive(self) -> bool:
         cells = self._spec.budget.cells
         return self._spec.sampler is SamplerName.EXHAUSTIVE or cells is None or cells >= len(self._cells)
 
+    def _next(self) -> Proposal | None:
+        if not self._unknown:
+            return None
+        if self._is_exhaustive():
+            return self._claim(self._unknown.first())
+        for _ in range(_MAX_REPEATS):
+            params = self._study.ask()
+            config = DeploymentConfig.from_params(params)
+            cell = canonical(config)
+            reason = refusal(config, self._capabilities)
+            if reason is not None:
+                self._refuse(config, params, reason)
+            elif cell in self._known:
+                self._study.tell(params, self._known[cell])
+            elif cell in self._open:
+                self._forgo(cell, params)
+            else:
+                return self._begin(cell, params)
+        return self._claim(self._random.choice(self._unknown.nearest_to(self._front.members)))
+
+    def _refuse(self, config: DeploymentConfig, params: Mapping[str, Any], reason: str) -> None:
+        """A configuration that cannot work is a trial once, however often it is asked for."""
+        outcome = TrialOutcome(TrialState.PRUNED, violation=1.0, reason=reason)
+        self._study.tell(params, outcome)
+        if config not in self._refused:
+            self._refused.add(config)
+            self._log.add(params, outcome)
+
+    def _forgo(self, cell: DeploymentConfig, params: Mapping[str, Any]) -> None:
+        """Another configuration of a cell that is under way teaches nothing; the same one stays under way."""
+        trial = self._open[cell].trial
+        if trial is None or trial.params != params:
+            self._study.drop(params)
+
     def _claim(self, cell: DeploymentConfig) -> Proposal:
         """Makes a trial of a cell that the sampler did not ask for itself."""
-        self._open[cell] = []
         params = self._params.get(cell)
-        if params is None:
-            return Proposal(cell, None)
-        self._study.enqueue_trial(params)
-        trial = self._study.ask(self._distributions)
-        self._open[cell].append(trial)
-        return Proposal(cell, trial)
+        if params is not None and not self._is_exhaustive():
+            self._study.start(params)
+        return self._begin(cell, params)
 
-    def _near_the_front(self, unknown: Sequence[DeploymentConfig]) -> DeploymentConfig:
-        """An unknown cell that differs from a front member in as few parameters as any."""
-        from litefront.search.front import pareto_front
+    def _begin(self, cell: DeploymentConfig, params: Mapping[str, Any] | None) -> Proposal:
+        self._unknown.discard(cell)
+        self._open[cell] = Proposal(cell, None if params is None else self._log.start(params))
+        return self._open[cell]
 
-        measured = [record for record in self._known.values() if record.state is CellState.MEASURED]
-        front = [record.config for record in pareto_front(measured, self._objectives)]
-        distances = {cell: min((_distance(cell, member) for member in front), default=0) for cell in unknown}
-        nearest = min(distances.values())
-        return self._random.choice([cell for cell, distance in distances.items() if distance == nearest])
+    def _learn(self, record: CellRecord, outcome: TrialOutcome) -> None:
+        self._known[record.config] = outcome
+        self._unknown.discard(record.config)
+        if record.state is CellState.MEASURED:
+            self._front.add(record.config, loss_values([record], self._objectives)[0])
 
-    def _tell_one(self, trial: Trial, record: CellRecord) -> None:
-        for name, value in _attributes(record).items():
-            trial.set_user_attr(name, value)
-        if record.state is CellState.FAILED:
-            self._study.tell(trial, state=TrialState.FAIL)
-            return
-        trial.set_constraint(_VIOLATION, record.violation)
-        if record.state is CellState.REJECTED:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, self._values(record))
+    def _take_over(self, known: Iterable[CellRecord], finished: Iterable[FrozenTrial]) -> None:
+        """Takes over the finished cells; those that the record has not heard of are added to it.
 
-    def _values(self, record: CellRecord) -> list[float]:
-        return [record.value(objective.figure) for objective in self._objectives]
-
-    def _close_orphans(self) -> None:
-        """Trials that a killed run left open would count as running for ever."""
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.tell(self._study.ask(self._distributions), state=TrialState.FAIL)
-
-    def _take_over(self, known: Iterable[CellRecord]) -> None:
-        """Takes over the finished cells; those that the study has not heard of are added to it."""
-        told = {trial.user_attrs.get("cell") for trial in self._study.get_trials(deepcopy=False) if _is_told(trial)}
+        What other runs found in a shared study teaches the sampler as well, as far as it lies within the space.
+        """
+        told = set()
+        experience: list[tuple[Mapping[str, Any], TrialOutcome]] = []
+        for trial in finished:
+            if (config := self._within_space(trial.params)) is None:
+                continue
+            told.add(canonical(config))
+            if refusal(config, self._capabilities) is not None:
+                self._refused.add(config)
+            experience.append((trial.params, TrialOutcome.of_trial(trial)))
         for record in known:
             if record.state is CellState.FAILED:
                 continue  # tried again
-            self._known[record.config] = record
+            outcome = TrialOutcome.of_record(record, self._objectives)
+            self._learn(record, outcome)
             params = self._params.get(record.config)
-            if record.cell not in told and params is not None:
-                self._study.add_trial(self._as_trial(record, params))
+            if record.config not in told and params is not None:
+                self._log.add(params, outcome)
+                experience.append((params, outcome))
+        if not self._is_exhaustive():
+            self._study.learn(experience)
 
-    def _as_trial(self, record: CellRecord, params: Mapping[str, Any]) -> FrozenTrial:
-        measured = record.state is CellState.MEASURED
-        return create_trial(
-            state=TrialState.COMPLETE if measured else TrialState.PRUNED,
-            params=dict(params),
-            distributions=dict(self._distributions),
-            values=self._values(record) if measured else None,
-            user_attrs=_attributes(record),
-            constraints={_VIOLATION: record.violation},
-        )
+    def _within_space(self, params: Mapping[str, Any]) -> DeploymentConfig | None:
+        """The configuration that another run's parameters mean, if it is one of this space's."""
+        try:
+            config = DeploymentConfig.from_params(params)
+        except (KeyError, ValueError):
+            return None
+        within = all(getattr(config, name) in choices for name, choices in self._space.choices.items())
+        return config if within else None
 
 
 @contextlib.contextmanager
@@ -226,43 +247,12 @@ def quiet_optuna() -> Iterator[None]:
         yield
 
 
-def open_journal(path: Path) -> JournalStorage:
-    """Opens the journal in a run directory that this process has locked.
-
-    A lock that a killed run left behind is removed. Optuna reads a journal up to its first damaged line and then for
-    ever fails, so a journal that has one is put aside and begun anew: the cells' own records fill it again.
-    """
-    Path(f"{path}.lock").unlink(missing_ok=True)
-    if path.exists() and not _is_whole_journal(path):
-        aside = path.with_name(f"{path.name}.damaged")
-        path.replace(aside)
-        _log.warning("%s is damaged; it is kept as %s and made again.", path.name, aside.name)
-    return JournalStorage(JournalFileBackend(str(path)))
+def _make_pool(cost_s: Callable[[DeploymentConfig], float]) -> ProposalPool[Proposal]:
+    return ProposalPool(cost_s, size=_POOL_SIZE, patience=_PATIENCE)
 
 
-def _is_whole_journal(path: Path) -> bool:
-    content = path.read_bytes()
-    try:
-        for line in content.splitlines():
-            json.loads(line)
-    except ValueError:
-        return False
-    return not content or content.endswith(b"\n")
-
-
-def open_journal_to_read(path: Path) -> JournalStorage:
-    """Opens the journal of a run that may be under way.
-
-    Raises:
-        InputError: If there is none.
-    """
-    if not path.exists():
-        raise InputError(f"There must be a journal to show, but there is none at {path}.")
-    return JournalStorage(JournalFileBackend(str(path)))
-
-
-def _make_sampler(spec: StudySpec, seed: int) -> optuna.samplers.BaseSampler:
-    match spec.sampler:
+def _make_sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
+    match name:
         case SamplerName.NSGA2:
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=_POPULATION_SIZE)
         case SamplerName.NSGA3:
@@ -270,7 +260,8 @@ def _make_sampler(spec: StudySpec, seed: int) -> optuna.samplers.BaseSampler:
         case SamplerName.RANDOM | SamplerName.EXHAUSTIVE:
             return optuna.samplers.RandomSampler(seed=seed)
         case SamplerName.TPE:
-            return optuna.samplers.TPESampler(seed=seed)
+            # All parameters at once: one look at the trials an ask in place of one a parameter.
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True)
 
 
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -278,18 +269,3 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
         name: CategoricalDistribution([getattr(choice, "value", choice) for choice in space.choices[name]])
         for name in DIMENSIONS
     }
-
-
-def _distance(one: DeploymentConfig, other: DeploymentConfig) -> int:
-    return sum(getattr(one, name) != getattr(other, name) for name in DIMENSIONS)
-
-
-def _is_told(trial: FrozenTrial) -> bool:
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-def _attributes(record: CellRecord) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"cell": record.cell}
-    if record.reason is not None:
-        attributes["reason"] = record.reason
-    return attributes

@@ -14,7 +14,7 @@ from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
 from litefront.search.ledger import Ledger
 from litefront.search.run_directory import RunDirectory, append_json_line
-from litefront.search.sampler import CellSampler, Proposal, open_journal, quiet_optuna
+from litefront.search.sampler import CellSampler, Proposal, quiet_optuna
 from litefront.search.scheduler import Plan, Scheduler
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import Workplace, device_of_kind
@@ -24,6 +24,7 @@ from litefront.search.study_file import StudyFile
 from litefront.search.study_opening import OpenStudy, open_study, write_study
 from litefront.search.study_results import StudyContext, StudyResults, read_records
 from litefront.search.task_loading import LoadedTask, load_task
+from litefront.search.trial_storage import open_storage
 from litefront.search.workers import SerialWorkers, Workers
 from litefront.spaces.errors import InputError
 
@@ -122,7 +123,7 @@ def _make_sampler(study: OpenStudy, directory: RunDirectory) -> CellSampler:
     shape = digest_of_json([study.context.digest, spec.space.model_dump(mode="json"), spec.objectives])
     return CellSampler(
         spec,
-        open_journal(directory.journal),
+        open_storage(storage, directory),
         f"{spec.study}-{shape[:12]}",
         capabilities=study.capabilities,
         known=read_records(directory, study.context.digest).values(),

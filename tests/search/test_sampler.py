@@ -11,11 +11,12 @@ import pytest
 from optuna.trial import TrialState
 
 from litefront.search.cell_record import CellRecord, CellState
-from litefront.search.sampler import CellSampler, open_journal, quiet_optuna
+from litefront.search.run_directory import RunDirectory
+from litefront.search.sampler import CellSampler, quiet_optuna
 from litefront.search.study_spec import SamplerName, StudySpec
+from litefront.search.trial_storage import open_storage
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.dimension import Capabilities
-from litefront.spaces.errors import InputError
 from tests.search.records import make_record
 
 SPACE = {
@@ -42,7 +43,7 @@ def make_sampler(path: Path, known: Iterable[CellRecord] = (), **changes: Any) -
     )
     return CellSampler(
         spec,
-        open_journal(path / "optuna.journal"),
+        open_storage(None, RunDirectory(path)),
         "s",
         capabilities=Capabilities(cores=2),
         known=known,
@@ -74,7 +75,7 @@ def run(sampler: CellSampler, number: int) -> list[DeploymentConfig]:
 
 
 def trials(path: Path) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name="s", storage=open_journal(path / "optuna.journal")).get_trials()
+    return optuna.load_study(study_name="s", storage=open_storage(None, RunDirectory(path))).get_trials()
 
 
 @pytest.mark.parametrize("name", list(SamplerName))
@@ -230,10 +231,3 @@ def test_tpe_is_drawn_to_the_front(tmp_path: Path) -> None:
     good = [config for config in early if config.quantization != "float32" and config.batch_size == 1]
     share_by_chance = 14 / CELLS  # 8 int8 and 4 int16x8 of batch 1, and those of the first random picks
     assert len(good) / len(early) > share_by_chance
-
-
-def test_reading_a_journal_that_is_not_there_says_so(tmp_path: Path) -> None:
-    from litefront.search.sampler import open_journal_to_read
-
-    with pytest.raises(InputError, match="no|none"):
-        open_journal_to_read(tmp_path / "optuna.journal")
