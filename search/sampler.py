@@ -16,9 +16,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from litefront.search.bounded_study import BoundedStudy
 from litefront.search.cell_record import CellRecord, CellState
-from litefront.search.front import loss_values
+from litefront.search.front import FrontArchive
 from litefront.search.proposal_pool import ProposalPool
-from litefront.search.running_front import RunningFront
 from litefront.search.study_spec import SamplerName, StudySpec
 from litefront.search.trial_log import TrialLog
 from litefront.search.trial_outcome import TrialOutcome
@@ -68,8 +67,6 @@ class CellSampler:
         known: What earlier runs found, in their order.
         baseline: The configuration that is always proposed first.
         owner: This run's mark where others share the storage; None if it is this run's alone.
-        cost_s: What a cell would cost, in seconds, given all that is there or under way; of proposals of similar
-            promise the cheapest is then taken first. None takes them as they come.
     """
 
     def __init__(
@@ -82,7 +79,6 @@ class CellSampler:
         known: Iterable[CellRecord],
         baseline: DeploymentConfig,
         owner: str | None = None,
-        cost_s: Callable[[DeploymentConfig], float] | None = None,
     ) -> None:
         self._spec = spec
         self._objectives = spec.chosen_objectives()
@@ -96,8 +92,8 @@ class CellSampler:
         self._known: dict[DeploymentConfig, TrialOutcome] = {}
         self._open: dict[DeploymentConfig, Proposal] = {}
         self._refused: set[DeploymentConfig] = set()
-        self._front = RunningFront(len(self._objectives))
-        self._pool = None if cost_s is None or self._is_exhaustive() else _make_pool(cost_s)
+        self._front = FrontArchive(self._objectives)
+        self._pool: ProposalPool[Proposal] | None = None
         distributions = _distributions(self._space)
         metrics = {objective.figure: StudyDirection[objective.direction.name] for objective in self._objectives}
         self._log = TrialLog(storage, name, metrics, distributions, owner=owner)
@@ -118,6 +114,21 @@ class CellSampler:
         """Every cell of the space."""
         return list(self._cells)
 
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether the space is finished cell by cell: it was asked for, or the budget covers it."""
+        cells = self._spec.budget.cells
+        return self._spec.sampler is SamplerName.EXHAUSTIVE or cells is None or cells >= len(self._cells)
+
+    def prefer_cheap(self, cost_s: Callable[[DeploymentConfig], float]) -> None:
+        """From now on, of proposals of similar promise the cheapest is taken first.
+
+        Args:
+            cost_s: What a cell would cost now, in seconds, given all that is there or under way.
+        """
+        if not self.is_exhaustive:
+            self._pool = ProposalPool(cost_s, size=_POOL_SIZE, patience=_PATIENCE)
+
     def propose(self) -> Proposal | None:
         """The next cell to build; None if all are known or under way."""
         if self._baseline not in self._known and self._baseline not in self._open:
@@ -135,7 +146,7 @@ class CellSampler:
         self._learn(record, outcome)
         if proposal.trial is not None:
             self._log.tell(proposal.trial, outcome)
-            if not self._is_exhaustive():
+            if not self.is_exhaustive:
                 self._study.tell(proposal.trial.params, outcome)
 
     def abandon(self) -> None:
@@ -146,14 +157,10 @@ class CellSampler:
                 self._study.drop(proposal.trial.params)
         self._open.clear()
 
-    def _is_exhaustive(self) -> bool:
-        cells = self._spec.budget.cells
-        return self._spec.sampler is SamplerName.EXHAUSTIVE or cells is None or cells >= len(self._cells)
-
     def _next(self) -> Proposal | None:
         if not self._unknown:
             return None
-        if self._is_exhaustive():
+        if self.is_exhaustive:
             return self._claim(self._unknown.first())
         for _ in range(_MAX_REPEATS):
             params = self._study.ask()
@@ -168,7 +175,7 @@ class CellSampler:
                 self._forgo(cell, params)
             else:
                 return self._begin(cell, params)
-        return self._claim(self._random.choice(self._unknown.nearest_to(self._front.members)))
+        return self._claim(self._random.choice(self._unknown.nearest_to([member.config for member in self._front.members])))
 
     def _refuse(self, config: DeploymentConfig, params: Mapping[str, Any], reason: str) -> None:
         """A configuration that cannot work is a trial once, however often it is asked for."""
@@ -187,7 +194,7 @@ class CellSampler:
     def _claim(self, cell: DeploymentConfig) -> Proposal:
         """Makes a trial of a cell that the sampler did not ask for itself."""
         params = self._params.get(cell)
-        if params is not None and not self._is_exhaustive():
+        if params is not None and not self.is_exhaustive:
             self._study.start(params)
         return self._begin(cell, params)
 
@@ -200,7 +207,7 @@ class CellSampler:
         self._known[record.config] = outcome
         self._unknown.discard(record.config)
         if record.state is CellState.MEASURED:
-            self._front.add(record.config, loss_values([record], self._objectives)[0])
+            self._front.add(record)
 
     def _take_over(self, known: Iterable[CellRecord], finished: Iterable[FrozenTrial]) -> None:
         """Takes over the finished cells; those that the record has not heard of are added to it.
@@ -225,7 +232,7 @@ class CellSampler:
             if record.config not in told and params is not None:
                 self._log.add(params, outcome)
                 experience.append((params, outcome))
-        if not self._is_exhaustive():
+        if not self.is_exhaustive:
             self._study.learn(experience)
 
     def _within_space(self, params: Mapping[str, Any]) -> DeploymentConfig | None:
@@ -245,10 +252,6 @@ def quiet_optuna() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
-
-
-def _make_pool(cost_s: Callable[[DeploymentConfig], float]) -> ProposalPool[Proposal]:
-    return ProposalPool(cost_s, size=_POOL_SIZE, patience=_PATIENCE)
 
 
 def _make_sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:

@@ -145,13 +145,14 @@ class SearchLoop:
     def _search(self, plans: CellPlans, stop: Callable[[], bool]) -> None:
         costs = CellCosts(plans, self._store, self._scheduler.expected_s)
         convergence = self._convergence(plans)
+        self._sampler.prefer_cheap(costs.seconds)
         under_way: dict[Plan, Proposal] = {}
         while True:
             if stop():
                 for plan in self._scheduler.drop_what_waits():
                     under_way.pop(plan, None)
             while not stop() and self._may_add(len(under_way), convergence):
-                proposal = self._sampler.propose(costs.seconds)
+                proposal = self._sampler.propose()
                 if proposal is None:
                     break
                 costs.begin(proposal.config)
