@@ -9,10 +9,13 @@ against their digest when they are read; a damaged one counts as missing, and it
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
 import logging
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +27,7 @@ from litefront.search.digests import digest_of_path
 from litefront.search.run_directory import explain_os_error, write_atomically
 from litefront.spaces.errors import StoreError
 
-__all__ = ["ArtifactStore", "StageRecord"]
+__all__ = ["ArtifactStore", "Claim", "StageRecord"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,21 @@ class StageRecord:
     objects: Mapping[str, str]
     facts: Mapping[str, Any]
     seconds: float
+
+
+class Claim:
+    """A stage that this process alone works on; the kernel drops it with the process.
+
+    Args:
+        descriptor: The locked file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Lets others at the stage."""
+        os.close(self._descriptor)
 
 
 class ArtifactStore:
@@ -105,6 +123,53 @@ class ArtifactStore:
     def path(self, digest: str) -> Path:
         """Where the object of this digest lies."""
         return self.root / "objects" / digest[:2] / digest
+
+    def pack(self, digest: str) -> bytes:
+        """The object of this digest as bytes, for a machine that does not share the folder.
+
+        Raises:
+            StoreError: If it is missing or damaged.
+        """
+        if not self._is_whole(digest):
+            raise StoreError(f"{digest[:12]} is missing from {self.root} or damaged")
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.add(self.path(digest), arcname=digest)
+        return buffer.getvalue()
+
+    def unpack(self, digest: str, data: bytes) -> None:
+        """Keeps what `pack` gave.
+
+        Raises:
+            ValueError: If the bytes are not those of the digest.
+            StoreError: If the disk does not take it.
+        """
+        with self.scratch() as folder, self._explained():
+            try:
+                with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                    archive.extractall(folder, filter="data")
+            except tarfile.TarError as error:
+                raise ValueError(f"{digest[:12]} arrived damaged: {error}") from error
+            if not (folder / digest).exists() or digest_of_path(folder / digest) != digest.partition(".")[0]:
+                raise ValueError(f"{digest[:12]} arrived damaged")
+            self.add_object(folder / digest)
+
+    def claim(self, stage: str, key: str) -> Claim | None:
+        """Reserves a stage for this process; None if another live process works on it.
+
+        Raises:
+            StoreError: If the disk does not take it.
+        """
+        path = self._record_path(stage, key).with_suffix(".lock")
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return Claim(descriptor)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
