@@ -1,42 +1,32 @@
 """Carries out many plans side by side: each stage runs once, and a measurement has its device alone.
 
-Where the device is the machine itself, training and measuring take turns in batches: while stages can be built the
-cores build, and the measurements that have become ready are taken together once enough of them wait, or nothing is
-left to build. No stage starts while a measurement waits for the cores to fall idle, so none starves.
+Where the device is a machine that also builds, training and measuring take turns there in batches: while stages can be
+built its cores build, and the measurements that have become ready are taken together once enough of them wait, or
+nothing is left to build. Before they begin, the builds that still run must end; until the longest of them does, builds
+that will end before it fill the other cores. Machines other than the device's build all the time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
 
 from litefront.search.cell_record import CellRecord
 from litefront.search.ledger import Ledger
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone
+from litefront.search.stage_queue import MeanSeconds, Plan, StageQueue, WantedStage
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_results import StageEntry
-from litefront.search.workers import Workers
+from litefront.search.workers import Place, Workers
 from litefront.spaces.errors import CandidateError, LitefrontError
 
 __all__ = ["Plan", "Scheduler"]
 
 _log = logging.getLogger(__name__)
 _WAIT_S = 0.5
-
-
-Plan = Generator[StageCall, StageRecord, CellRecord]
-"""Yields stages, is sent their records, and returns the cell's record; a CandidateError may be thrown into it."""
-
-
-@dataclass
-class _Task:
-    """A stage that is wanted, and the plans that wait for it."""
-
-    call: StageCall
-    plans: list[Plan] = field(default_factory=list)
+_MAX_LOSSES = 3
 
 
 class Scheduler:
@@ -44,9 +34,9 @@ class Scheduler:
 
     Args:
         workers: Run the stages.
-        store: Where their results are found again.
+        store: Where their results are found again, and where runs that share it claim stages.
         ledger: Told of every stage that was run or reused.
-        shares_cores: Whether measurements take the cores that build.
+        shares_cores: Whether measurements take the cores that build, on the device's machine.
         batch: Measurements that are taken together, where they share the cores.
         on_stage: Called with each stage as it starts.
     """
@@ -67,11 +57,14 @@ class Scheduler:
         self._shares_cores = shares_cores
         self._batch = batch
         self._on_stage = on_stage
-        self._building: deque[_Task] = deque()
-        self._measuring: deque[_Task] = deque()
-        self._running: dict[str, _Task] = {}
+        self._wanted: dict[str, WantedStage] = {}
+        self._queue: StageQueue = StageQueue()
+        self._running: dict[str, WantedStage] = {}
+        self._parked: list[WantedStage] = []
+        self._look_at_parked_at = 0.0
         self._failed: dict[str, LitefrontError] = {}
-        self._finished: deque[tuple[Plan, CellRecord]] = deque()
+        self._finished: list[tuple[Plan, CellRecord]] = []
+        self._seconds = MeanSeconds()
         self._device_turn = False
 
     def add(self, plan: Plan) -> None:
@@ -86,9 +79,12 @@ class Scheduler:
         """
         if (record := self._reused(call)) is not None:
             return record
-        self._start(_Task(call))
-        while call.key in self._running:
-            self._collect()
+        self._failed.pop(call.key, None)
+        self._want(call)
+        while call.key in self._wanted:
+            self._start_what_may()
+            if call.key in self._wanted:
+                self._collect()
         if (error := self._failed.get(call.key)) is not None:
             raise error
         record = self._store.find(call.stage, call.key)
@@ -101,20 +97,28 @@ class Scheduler:
         Waits a moment for one if none has.
 
         Raises:
-            LitefrontError: What no cell can be blamed for: input errors, and a store that cannot be written.
+            LitefrontError: What no cell can be blamed for: input errors, a store that cannot be written, and workers
+                that are gone.
         """
         self._start_what_may()
         if not self._finished:
             self._collect()
-        while self._finished:
-            yield self._finished.popleft()
+        finished, self._finished = self._finished, []
+        yield from finished
 
     def drop_what_waits(self) -> list[Plan]:
         """Gives up every plan that waits for a stage that does not run yet; gives back those plans."""
-        dropped = [plan for task in (*self._building, *self._measuring) for plan in task.plans]
-        self._building.clear()
-        self._measuring.clear()
-        return dropped
+        dropped = [*self._queue.clear(), *self._parked]
+        self._parked.clear()
+        for wanted in dropped:
+            del self._wanted[wanted.call.key]
+        return [plan for wanted in dropped for plan in wanted.plans]
+
+    def close(self) -> None:
+        """Lets other runs at the stages that this one was at."""
+        for wanted in self._running.values():
+            _release(wanted)
+        self._running.clear()
 
     def _advance(self, plan: Plan, record: StageRecord | None, error: CandidateError | None = None) -> None:
         """Moves a plan on until it needs a stage that is not there, or ends."""
@@ -139,63 +143,162 @@ class Scheduler:
     def _reused(self, call: StageCall) -> StageRecord | None:
         record = self._store.find(call.stage, call.key)
         if record is not None:
-            self._ledger.note(StageEntry(call.stage, call.key, "hit", record.seconds))
+            self._note_hit(record)
         return record
 
-    def _want(self, call: StageCall, plan: Plan) -> None:
+    def _note_hit(self, record: StageRecord) -> None:
+        self._ledger.note(StageEntry(record.stage, record.key, "hit", record.seconds))
+
+    def _want(self, call: StageCall, plan: Plan | None = None) -> None:
         """Puts a stage in line, or joins the plans that wait for it already."""
-        for task in (*self._running.values(), *self._building, *self._measuring):
-            if task.call.key == call.key:
-                task.plans.append(plan)
-                return
-        (self._measuring if call.leases_device else self._building).append(_Task(call, [plan]))
+        wanted = self._wanted.get(call.key)
+        if wanted is None:
+            wanted = self._wanted[call.key] = WantedStage(call)
+            self._queue.append(wanted)
+        if plan is not None:
+            wanted.plans.append(plan)
 
     def _start_what_may(self) -> None:
-        measures_now = any(task.call.leases_device for task in self._running.values())
-        if self._shares_cores:
-            self._device_turn = self._is_device_turn()
-            if self._device_turn and self._measuring and not self._running:
-                self._start(self._measuring.popleft())
-            if self._device_turn or measures_now:
-                return
-        elif self._measuring and not measures_now:
-            self._start(self._measuring.popleft())
-        while self._building and len(self._running) < self._workers.slots:
-            self._start(self._building.popleft())
+        self._look_at_parked()
+        self._device_turn = self._shares_cores and self._is_device_turn()
+        while (choice := self._next_start()) is not None:
+            wanted, place = choice
+            self._queue.take(wanted)
+            self._start(wanted, place)
 
     def _is_device_turn(self) -> bool:
         """The device's turn begins with a full batch, or when nothing can be built, and ends with none waiting."""
-        if not self._measuring:
-            return False
-        builds = self._building or any(not task.call.leases_device for task in self._running.values())
-        return self._device_turn or len(self._measuring) >= self._batch or not builds
+        waiting = self._queue.measurements
+        builds = self._queue.builds or any(not wanted.call.leases_device for wanted in self._running.values())
+        return waiting > 0 and (self._device_turn or waiting >= self._batch or not builds)
 
-    def _start(self, task: _Task) -> None:
-        self._running[task.call.key] = task
-        self._on_stage(task.call)
-        self._workers.start(task.call)
+    def _next_start(self) -> tuple[WantedStage, Place] | None:
+        """The stage that may start now and came first, with its place."""
+        for wanted in self._queue.heads():
+            try:
+                place = self._place_for(wanted.call)
+            except CandidateError as error:
+                self._queue.take(wanted)
+                self._settle(StageDone(wanted.call, error=error), wanted)
+                continue
+            if place is not None:
+                return wanted, place
+        return None
+
+    def _place_for(self, call: StageCall) -> Place | None:
+        places = self._workers.places(call)
+        if Place.ELSEWHERE in places:
+            return Place.ELSEWHERE
+        may_start = self._may_measure() if call.leases_device else self._may_build_beside_device(call)
+        return Place.DEVICE if Place.DEVICE in places and may_start else None
+
+    def _may_measure(self) -> bool:
+        if self._measures_now():
+            return False
+        return not self._shares_cores or (self._device_turn and not self._at_device())
+
+    def _may_build_beside_device(self, call: StageCall) -> bool:
+        if not self._shares_cores:
+            return True
+        return not self._measures_now() and (not self._device_turn or self._ends_before_the_longest(call))
+
+    def _ends_before_the_longest(self, call: StageCall) -> bool:
+        """Whether a build will end before those that the device's turn waits for anyway."""
+        expected = self._seconds.expected(call.stage)
+        remaining = max((self._remaining_s(wanted) for wanted in self._at_device()), default=0.0)
+        return expected is not None and expected <= remaining
+
+    def _remaining_s(self, wanted: WantedStage) -> float:
+        """How long a stage that runs will take yet; 0 if that is not known."""
+        return (self._seconds.expected(wanted.call.stage) or 0.0) - (time.monotonic() - wanted.started)
+
+    def _at_device(self) -> list[WantedStage]:
+        return [wanted for wanted in self._running.values() if wanted.place is Place.DEVICE]
+
+    def _measures_now(self) -> bool:
+        return any(wanted.call.leases_device for wanted in self._running.values())
+
+    def _start(self, wanted: WantedStage, place: Place) -> None:
+        """Starts a stage, unless another run that shares the store is at it or has just left its result."""
+        call = wanted.call
+        wanted.claim = self._store.claim(call.stage, call.key)
+        if wanted.claim is None:
+            self._parked.append(wanted)
+        elif not self._settle_reused(wanted):
+            wanted.place, wanted.started = place, time.monotonic()
+            self._running[call.key] = wanted
+            self._on_stage(call)
+            self._workers.start(call, place)
+
+    def _look_at_parked(self) -> None:
+        """Goes on with the stages that another run was at: with what it left, or in its place if it died."""
+        if not self._parked or time.monotonic() < self._look_at_parked_at:
+            return
+        self._look_at_parked_at = time.monotonic() + _WAIT_S
+        parked, self._parked = self._parked, []
+        for wanted in parked:
+            wanted.claim = self._store.claim(wanted.call.stage, wanted.call.key)
+            if wanted.claim is None:
+                self._parked.append(wanted)
+            elif not self._settle_reused(wanted):
+                _release(wanted)
+                self._queue.put_first(wanted)
+
+    def _settle_reused(self, wanted: WantedStage) -> bool:
+        record = self._store.find(wanted.call.stage, wanted.call.key)
+        if record is None:
+            return False
+        _release(wanted)
+        del self._wanted[wanted.call.key]
+        for plan in wanted.plans:
+            self._note_hit(record)
+            self._advance(plan, record)
+        return True
 
     def _collect(self) -> None:
         for done in self._workers.wait(_WAIT_S):
-            task = self._running.pop(done.call.key)
-            self._settle(done, task)
+            wanted = self._running.pop(done.call.key)
+            _release(wanted)
+            if done.lost:
+                self._run_again(wanted, done.lost)
+            else:
+                self._settle(done, wanted)
 
-    def _settle(self, done: StageDone, task: _Task) -> None:
+    def _run_again(self, wanted: WantedStage, why: str) -> None:
+        """A lost stage is nobody's fault; but one that takes machine after machine with it must end."""
+        wanted.losses += 1
+        wanted.place = None
+        if wanted.losses > _MAX_LOSSES:
+            reason = f"{wanted.call.stage}: it was lost {wanted.losses} times, the last time because {why}"
+            self._settle(StageDone(wanted.call, error=CandidateError(reason)), wanted)
+            return
+        _log.warning("%s runs again: %s.", wanted.call.stage, why)
+        self._queue.put_first(wanted)
+
+    def _settle(self, done: StageDone, wanted: WantedStage) -> None:
         call = done.call
+        del self._wanted[call.key]
         if done.record is not None:
+            self._seconds.note(call.stage, done.record.seconds)
             self._ledger.note(StageEntry(call.stage, call.key, "run", done.record.seconds))
-            for number, plan in enumerate(task.plans):
+            for number, plan in enumerate(wanted.plans):
                 if number:
-                    self._ledger.note(StageEntry(call.stage, call.key, "hit", done.record.seconds))
+                    self._note_hit(done.record)
                 self._advance(plan, done.record)
             return
-        assert done.error is not None, "a stage ends with a record or an error"
+        assert done.error is not None, "a stage ends with a record, an error or a loss"
         _log.info("%s %s failed: %s\n%s", call.stage, dict(call.params), done.error, done.details)
         self._ledger.note(StageEntry(call.stage, call.key, "failed", 0.0))
         self._failed[call.key] = done.error
         if not isinstance(done.error, CandidateError):
-            if task.plans:
+            if wanted.plans:
                 raise done.error
             return
-        for plan in task.plans:
+        for plan in wanted.plans:
             self._advance(plan, None, done.error)
+
+
+def _release(wanted: WantedStage) -> None:
+    if wanted.claim is not None:
+        wanted.claim.release()
+        wanted.claim = None

@@ -63,19 +63,21 @@ class Workplace:
 
 @dataclass(frozen=True)
 class StageDone:
-    """How one call of a stage ended: with a record, or with an error.
+    """How one call of a stage ended: with a record, with an error, or with neither, by nobody's fault.
 
     Attributes:
         call: The call.
         record: What it left; None if it failed.
         error: Why it failed; None if it did not.
         details: The traceback of an error that nobody foresaw, for the log.
+        lost: What took the stage away, such as its machine's end; empty if it came to an end of its own.
     """
 
     call: StageCall
     record: StageRecord | None = None
     error: LitefrontError | None = None
     details: str = ""
+    lost: str = ""
 
 
 @dataclass(frozen=True)

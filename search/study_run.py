@@ -42,13 +42,17 @@ class RunOptions:
 
     Attributes:
         serial: Run every stage in this process, without Ray.
-        cores: Cores to build on; all that this process may use by default.
+        cores: Cores of each machine to build on; by default all that this process may use, or all of a cluster's.
         timing: How candidates are timed.
+        address: A running Ray cluster (`auto`, `ray://host:port`, `host:port`); by default Ray is started here.
+        stage_timeout_s: A stage that takes longer is ended, with that as its cell's reason; not held by `serial`.
     """
 
     serial: bool = False
     cores: int | None = None
     timing: Timing = field(default_factory=Timing)
+    address: str | None = None
+    stage_timeout_s: float = 4 * 3600.0
 
 
 def run_study(
@@ -76,11 +80,11 @@ def run_study(
         device = device_of_kind(study.spec.devices[study.spec.device_name].kind)
         store = ArtifactStore(directory.store)
         store.remove_scratch()
-        facts = device.probe()
         workers = _make_workers(study, loaded, store, options, device)
+        scheduler = _make_scheduler(workers, store, directory, device, progress)
         try:
             with stop_signals(progress.stopped) as stop:
-                scheduler = _make_scheduler(workers, store, directory, device, progress)
+                facts = workers.probe()
                 opened = open_study(
                     study.spec, loaded, device, facts, store=store, scheduler=scheduler, timing=options.timing
                 )
@@ -90,6 +94,7 @@ def run_study(
                 SearchLoop(opened, directory, store, scheduler, sampler, progress, width=width).run(stop)
         finally:
             workers.close()
+            scheduler.close()
     return StudyResults.read(directory)
 
 
@@ -101,7 +106,15 @@ def _make_workers(
     from litefront.search.ray_workers import RayWorkers
 
     name = study.spec.device_name
-    return RayWorkers(store.root, loaded.packed, name, study.spec.devices[name].kind, cores=options.cores)
+    return RayWorkers(
+        store,
+        loaded.packed,
+        name,
+        study.spec.devices[name].kind,
+        address=options.address,
+        cores=options.cores,
+        stage_timeout_s=options.stage_timeout_s,
+    )
 
 
 def _make_scheduler(

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from enum import StrEnum
 from typing import Protocol
 
+from litefront.objectives.devices import DeviceFacts
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone, Workplace, run_stage
 
-__all__ = ["SerialWorkers", "Workers"]
+__all__ = ["Place", "SerialWorkers", "Workers"]
+
+
+class Place(StrEnum):
+    """Where a stage runs, as far as measurements care."""
+
+    DEVICE = "device"
+    """On the device's machine: what builds there may disturb a measurement."""
+    ELSEWHERE = "elsewhere"
+    """On any other machine."""
 
 
 class Workers(Protocol):
@@ -16,15 +28,35 @@ class Workers(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many stages may run beside each other."""
+        """How many stages may run beside each other now; machines that join and leave change it."""
         ...
 
-    def start(self, call: StageCall) -> None:
-        """Begins a stage; its end comes out of `wait`. A call that leases the device is given it alone."""
+    def probe(self) -> DeviceFacts:
+        """What the device says of itself, asked where it measures.
+
+        Raises:
+            InputError: If LiteRT does not run there.
+        """
+        ...
+
+    def places(self, call: StageCall) -> frozenset[Place]:
+        """Where the stage could start now; for one that leases the device, the device's machine or nowhere.
+
+        Raises:
+            CandidateError: If there is no machine for it, and none is waited for any more.
+        """
+        ...
+
+    def start(self, call: StageCall, place: Place) -> None:
+        """Begins a stage at one of its `places`; its end comes out of `wait`."""
         ...
 
     def wait(self, timeout_s: float) -> list[StageDone]:
-        """The stages that have ended; waits up to `timeout_s` for the first, and gives none after that."""
+        """The stages that have ended; waits up to `timeout_s` for the first, and gives none after that.
+
+        Raises:
+            WorkersError: If whatever runs the stages is gone.
+        """
         ...
 
     def close(self) -> None:
@@ -48,13 +80,24 @@ class SerialWorkers:
         """One stage at a time."""
         return 1
 
-    def start(self, call: StageCall) -> None:
+    def probe(self) -> DeviceFacts:
+        """What the device says of itself."""
+        return self._workplace.device.probe()
+
+    def places(self, call: StageCall) -> frozenset[Place]:
+        """This process, unless a stage is in line already."""
+        return frozenset() if self._waiting else frozenset({Place.DEVICE})
+
+    def start(self, call: StageCall, place: Place) -> None:
         """Puts the stage in line."""
         self._waiting.append(call)
 
     def wait(self, timeout_s: float) -> list[StageDone]:
         """Runs the first stage in line, however long it takes."""
-        return [run_stage(self._waiting.popleft(), self._workplace)] if self._waiting else []
+        if not self._waiting:
+            time.sleep(timeout_s)
+            return []
+        return [run_stage(self._waiting.popleft(), self._workplace)]
 
     def close(self) -> None:
         """Forgets the stages in line."""

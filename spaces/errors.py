@@ -3,14 +3,15 @@
 LitefrontError
 |-- InputError      the user can mend it: study file, task, model, data, directory (exit code 2)
 |-- CandidateError  one configuration cannot be built or run; costs one cell, with its reason
-`-- StoreError      the artifact store cannot be written or read (full disk, damaged file)
+|-- StoreError      the artifact store cannot be written or read (full disk, damaged file)
+`-- WorkersError    what runs the stages is gone (Ray was killed, the cluster cannot be reached)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["CandidateError", "InputError", "LitefrontError", "StoreError"]
+__all__ = ["CandidateError", "InputError", "LitefrontError", "StoreError", "WorkersError"]
 
 
 class LitefrontError(Exception):
@@ -38,3 +39,7 @@ class CandidateError(LitefrontError):
 
 class StoreError(LitefrontError):
     """The artifact store could not be written or read; the run cannot go on, finished cells stay."""
+
+
+class WorkersError(LitefrontError):
+    """What runs the stages is gone; the run cannot go on, finished cells stay."""

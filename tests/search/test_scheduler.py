@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from litefront.objectives.devices import DeviceFacts
 from litefront.search.cell_record import CellState
 from litefront.search.ledger import Ledger, totals_by_stage
 from litefront.search.run_directory import RunDirectory, read_json_lines
@@ -15,6 +16,7 @@ from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_results import StageEntry
+from litefront.search.workers import Place
 from litefront.spaces.errors import CandidateError, InputError
 from tests.search.records import make_record
 
@@ -30,7 +32,13 @@ class ScriptedWorkers:
         self.started: list[str] = []
         self.beside: list[set[str]] = []
 
-    def start(self, call: StageCall) -> None:
+    def probe(self) -> DeviceFacts:
+        raise NotImplementedError
+
+    def places(self, call: StageCall) -> frozenset[Place]:
+        return frozenset({Place.DEVICE}) if call.leases_device or len(self._running) < self.slots else frozenset()
+
+    def start(self, call: StageCall, place: Place) -> None:
         self._running.append(call)
         self.started.append(name_of(call))
         self.beside.append({name_of(other) for other in self._running})

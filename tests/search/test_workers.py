@@ -40,11 +40,11 @@ class Bench:
         self.workers = make_workers(self.store, self.loaded)
 
     def run(self, *calls: StageCall) -> list[StageDone]:
-        """Starts the calls and waits for all of them."""
-        for call in calls:
-            self.workers.start(call)
-        done: list[StageDone] = []
+        """Starts each call once there is a place for it, and waits for all of them."""
+        waiting, done = list(calls), list[StageDone]()
         while len(done) < len(calls):
+            while waiting and (places := self.workers.places(waiting[0])):
+                self.workers.start(waiting.pop(0), min(places))
             done += self.workers.wait(1.0)
         return sorted(done, key=lambda ended: [call.key for call in calls].index(ended.call.key))
 
@@ -59,7 +59,7 @@ def serial(store: ArtifactStore, loaded: LoadedTask) -> Workers:
 
 
 def on_ray(store: ArtifactStore, loaded: LoadedTask) -> Workers:
-    return RayWorkers(store.root, loaded.packed, "host", "host", cores=2)
+    return RayWorkers(store, loaded.packed, "host", "host", cores=2)
 
 
 @pytest.fixture(scope="module", params=[serial, on_ray], ids=["serial", "ray"])
@@ -111,6 +111,20 @@ class TestWorkers:
         assert isinstance(done.error, CandidateError)
         assert "'int7' is not a valid Quantization" in str(done.error)
         assert "Traceback" in done.details
+
+    def test_the_device_is_probed_where_it_measures(self, bench: Bench) -> None:
+        assert bench.workers.probe() == HostDevice().probe()
+
+    def test_a_stage_has_no_place_beside_a_full_house(self, bench: Bench) -> None:
+        base = self.record(bench, bench.calls.base())
+        calls = [bench.calls.float_tflite(base, batch_size) for batch_size in range(10, 10 + bench.workers.slots)]
+        for call in calls:
+            (place,) = bench.workers.places(call)
+            bench.workers.start(call, place)
+        assert bench.workers.places(bench.calls.float_tflite(base, 99)) == frozenset()
+        ended = list[StageDone]()
+        while len(ended) < len(calls):
+            ended += bench.workers.wait(1.0)
 
     def test_nothing_under_way_is_nothing_to_wait_for(self, bench: Bench) -> None:
         assert bench.workers.wait(0.01) == []
