@@ -5,17 +5,28 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
+from uuid import uuid4
 
 from litefront.spaces.errors import InputError, StoreError
 
-__all__ = ["RunDirectory", "append_json_line", "explain_os_error", "read_json_lines", "write_atomically"]
+__all__ = [
+    "JsonLineAppender",
+    "RunDirectory",
+    "append_json_line",
+    "explain_os_error",
+    "read_json_lines",
+    "write_atomically",
+]
 
 
 class RunDirectory:
@@ -92,35 +103,129 @@ def _locked(file: IO[str]) -> bool:
     return False
 
 
+class JsonLineAppender:
+    """Adds records to the end of a `.jsonl` file, which it makes and opens with the first one, and keeps open.
+
+    Each line is with the operating system when `append` returns: a killed process loses none. How soon the disk has
+    it, which a power cut asks for, is the caller's choice.
+
+    Args:
+        path: The file; one process at a time adds to it.
+        sync_every_s: Seconds that must have passed since the file was made to reach the disk before the next line
+            waits for that again. 0: every line waits, which takes 0.1 to 10 ms. `close` waits in any case.
+    """
+
+    def __init__(self, path: Path, *, sync_every_s: float = 0.0) -> None:
+        self.path = path
+        self._sync_every_s = sync_every_s
+        self._synced_s = -math.inf
+        self._file: FileIO | None = None
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Adds one record.
+
+        Raises:
+            StoreError: If the disk does not take it.
+            ValueError: If the record holds NaN or infinity, which JSON has not; nothing is written then.
+        """
+        line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        try:
+            if self._file is None:
+                self._file = _open_at_line_start(self.path)
+            _write_all(self._file, line)
+            now_s = time.monotonic()
+            if now_s - self._synced_s >= self._sync_every_s:
+                os.fsync(self._file.fileno())
+                self._synced_s = now_s
+        except OSError as error:
+            # The line may be there in part: the next one looks at the file's end again.
+            self._drop()
+            raise StoreError(f"{self.path} cannot be written: {explain_os_error(error)}") from error
+
+    def close(self) -> None:
+        """Waits until the disk has every line, and closes the file; it may be appended to again.
+
+        Raises:
+            StoreError: If the disk does not take them.
+        """
+        if self._file is None:
+            return
+        try:
+            if self._sync_every_s:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be written: {explain_os_error(error)}") from error
+        finally:
+            self._drop()
+
+    def __enter__(self) -> JsonLineAppender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        self._file = None
+
+
+def _open_at_line_start(path: Path) -> FileIO:
+    """Opens a file for appending; a line that a kill cut short is closed first, so that it spoils itself alone."""
+    file = FileIO(path, "ab+")
+    try:
+        if file.tell() and not _ends_with_newline(file):
+            _write_all(file, b"\n")
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    """Writes without a buffer, in one call as a rule: a disk that is nearly full takes less than it is given."""
+    while content:
+        content = content[file.write(content) :]
+
+
+def _ends_with_newline(file: FileIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
 def append_json_line(path: Path, record: Mapping[str, Any]) -> None:
     """Adds one record to a `.jsonl` file and waits until the disk has it.
 
     Raises:
         StoreError: If the disk does not take it.
+        ValueError: If the record holds NaN or infinity.
     """
-    line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
-    try:
-        with open(path, "ab+") as file:
-            # A line that a kill cut short is closed first, so that it spoils itself alone.
-            if file.tell() and not _ends_with_newline(file):
-                file.write(b"\n")
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {explain_os_error(error)}") from error
+    with JsonLineAppender(path) as file:
+        file.append(record)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Reads a `.jsonl` file; lines that a kill cut short are passed over."""
-    if not path.exists():
-        return []
+    """Reads the objects of a `.jsonl` file; lines that a kill or the disk has damaged are passed over.
+
+    Raises:
+        StoreError: If the disk does not give it.
+    """
     records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                # Damage may nest brackets deeper than Python reads, or break a character.
+                with suppress(ValueError, RecursionError):
+                    record = json.loads(line.decode())
+                    if isinstance(record, dict):
+                        records.append(record)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {explain_os_error(error)}") from error
     return records
 
 
@@ -131,7 +236,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         StoreError: If the disk does not take it; nothing is left behind then.
     """
     data = content.encode() if isinstance(content, str) else content
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # A process's number alone is not its own where machines or containers share a folder.
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
         with open(partial, "wb") as file:
             file.write(data)
@@ -149,8 +255,3 @@ def explain_os_error(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "the disk is full"
     return (error.strerror or str(error)).lower()
-
-
-def _ends_with_newline(file: Any) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return bool(file.read(1) == b"\n")

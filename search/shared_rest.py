@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -14,6 +14,8 @@ from litefront.search.run_directory import explain_os_error
 from litefront.spaces.errors import InputError, StoreError
 
 __all__ = ["SharedRest"]
+
+_Value = TypeVar("_Value")
 
 _PROBE = b"litefront was here"
 _USER_INFO = re.compile(r"(?<=://)(.*)@")
@@ -27,7 +29,8 @@ class SharedRest:
     written under another name and moved. Object stores (s3, gs, az) show an object once its upload is complete, so
     there it is written straight to its place. There are no locks: of two writers of one name the last one stays.
 
-    The place is reached when it is first needed. Credentials in the URL are never shown.
+    The place is reached when it is first needed, and once more when something fails later: a connection that lay idle
+    for an hour may be gone though the place is there. Credentials in the URL are never shown.
 
     Args:
         url: An fsspec URL (`s3://bucket/prefix`, `sftp://host/path`, `file:///path`, `memory://name`) or a plain path.
@@ -65,8 +68,7 @@ class SharedRest:
         Raises:
             StoreError: If the place cannot be read.
         """
-        with self._translated("read"):
-            return self._read(name)
+        return self._insist("read", lambda: self._read(name))
 
     def size_bytes(self, name: str) -> int | None:
         """A file's size; None if there is none.
@@ -74,12 +76,7 @@ class SharedRest:
         Raises:
             StoreError: If the place cannot be read.
         """
-        with self._translated("read"):
-            files, path = self._locate(name)
-            try:
-                return int(files.info(path)["size"])
-            except FileNotFoundError:
-                return None
+        return self._insist("read", lambda: self._size_bytes(name))
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a file, over one that is there.
@@ -87,8 +84,7 @@ class SharedRest:
         Raises:
             StoreError: If the place does not take it.
         """
-        with self._translated("written"):
-            self._write(name, content)
+        self._insist("written", lambda: self._write(name, content))
 
     def _locate(self, name: str) -> tuple[Any, str]:
         """The file system and the file's path in it."""
@@ -96,7 +92,7 @@ class SharedRest:
             # fsspec is imported by those alone who have a resting place.
             from fsspec.core import url_to_fs
 
-            files, base = url_to_fs(self._url)
+            files, base = url_to_fs(self._url, skip_instance_cache=True)
             self._reached = files, base.rstrip("/")
         files, base = self._reached
         path = f"{base}/{name}"
@@ -111,15 +107,23 @@ class SharedRest:
         except FileNotFoundError:
             return None
 
+    def _size_bytes(self, name: str) -> int | None:
+        files, path = self._locate(name)
+        try:
+            return int(files.info(path)["size"])
+        except FileNotFoundError:
+            return None
+
     def _write(self, name: str, content: bytes) -> None:
         files, path = self._locate(name)
+        if not _renames(files):
+            # An object store has no folders; making one there would make the bucket of a misspelt name.
+            files.pipe_file(path, content)
+            return
         folder = posixpath.dirname(path)
         if folder not in self._folders:
             files.makedirs(folder, exist_ok=True)
             self._folders.add(folder)
-        if not _renames(files):
-            files.pipe_file(path, content)
-            return
         partial = f"{path}.{uuid4().hex}.partial"
         try:
             files.pipe_file(partial, content)
@@ -133,14 +137,18 @@ class SharedRest:
         files, path = self._locate(name)
         files.rm_file(path)
 
-    @contextmanager
-    def _translated(self, done: str) -> Iterator[None]:
+    def _insist(self, done: str, action: Callable[[], _Value]) -> _Value:
+        """Does what can be done twice, anew if it fails once."""
+        # Protocols raise whatever their layers raise. The cause stays out: its text may hold the URL as it is.
+        with suppress(Exception):
+            return action()
+        self._reached = None
+        self._folders.clear()
         try:
-            yield
+            return action()
         except Exception as error:
-            # Protocols raise whatever their layers raise. The cause stays out: its text may hold the URL as it is.
-            problem = f"A store's resting place must stay within reach, but {self.name} cannot be {done}"
-            raise StoreError(f"{problem}: {self._explain(error)}") from None
+            rule = "A store's resting place must stay within reach"
+            raise StoreError(f"{rule}, but {self.name} cannot be {done}: {self._explain(error)}") from None
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, OSError) and error.strerror:
@@ -150,7 +158,7 @@ class SharedRest:
         text = text.replace(self._url, self.name)
         for secret in _secrets(self._url):
             text = text.replace(secret, "***")
-        return text
+        return text.rstrip(" .:")
 
 
 def _renames(files: Any) -> bool:

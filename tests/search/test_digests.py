@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from litefront.search.digests import digest_of_array, digest_of_bytes, digest_of_json, digest_of_path
+from litefront.search.digests import digest_of_array, digest_of_bytes, digest_of_json, digest_of_path, signature_of_path
 
 
 def test_bytes_have_their_sha256() -> None:
@@ -89,3 +90,41 @@ def test_folder_digest_changes_with_any_file_in_it(tmp_path: Path, change: str) 
 def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         digest_of_path(tmp_path / "nothing")
+
+
+def test_a_signature_stays_while_nobody_writes(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "file").write_bytes(b"abc")
+    assert signature_of_path(tmp_path) == signature_of_path(tmp_path) != ()
+    assert signature_of_path(tmp_path / "deep" / "file") == signature_of_path(tmp_path / "deep" / "file")
+
+
+@pytest.mark.parametrize("change", ["same size", "same time", "replaced", "added", "removed", "renamed"])
+def test_a_signature_changes_with_any_file_in_the_folder(tmp_path: Path, change: str) -> None:
+    folder = tmp_path / "saved_model"
+    (folder / "variables").mkdir(parents=True)
+    data, copy = folder / "variables" / "data", tmp_path / "copy"
+    data.write_bytes(b"weights")
+    os.utime(data, ns=(0, 10**9))
+    before = signature_of_path(folder)
+    if change == "same size":
+        data.write_bytes(b"Weights")
+    elif change == "same time":
+        data.write_bytes(b"longer weights")
+        os.utime(data, ns=(0, 10**9))
+    elif change == "replaced":
+        copy.write_bytes(b"Weights")
+        os.utime(copy, ns=(0, 10**9))
+        copy.replace(data)
+    elif change == "added":
+        (folder / "assets").write_bytes(b"")
+    elif change == "removed":
+        data.unlink()
+    else:
+        data.rename(folder / "data")
+    assert signature_of_path(folder) != before
+
+
+def test_what_is_not_there_has_no_signature(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        signature_of_path(tmp_path / "nothing")

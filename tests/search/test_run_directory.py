@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from litefront.search.run_directory import (
+    JsonLineAppender,
     RunDirectory,
     append_json_line,
     explain_os_error,
@@ -145,6 +146,109 @@ def test_a_line_cut_within_a_character_is_passed_over(run: RunDirectory) -> None
     assert read_json_lines(run.cells) == []
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"null",
+        b"7",
+        b'"text"',
+        b"[{}]",
+        b"",
+        b"\0" * 512,
+        b"\xff",
+        b'{"reason": "\xff"}',
+        b"[" * 100_000,
+        b'{"number": 1}{}',
+    ],
+    ids=lambda line: repr(line[:20]),
+)
+def test_a_line_that_is_no_object_is_passed_over(run: RunDirectory, damaged: bytes) -> None:
+    run.cells.write_bytes(b'{"number": 0}\n' + damaged + b'\n{"number": 2}\n')
+    assert read_json_lines(run.cells) == [{"number": 0}, {"number": 2}]
+
+
+def test_lines_that_the_disk_does_not_give_are_an_error(run: RunDirectory) -> None:
+    run.cells.mkdir()
+    with pytest.raises(StoreError, match="cells.jsonl cannot be read: is a directory"):
+        read_json_lines(run.cells)
+
+
+@pytest.mark.parametrize("sync_every_s", [0.0, 1000.0])
+def test_an_appenders_lines_are_there_at_once(run: RunDirectory, sync_every_s: float) -> None:
+    append_json_line(run.stages, {"number": 0})
+    with JsonLineAppender(run.stages, sync_every_s=sync_every_s) as appender:
+        for number in (1, 2):
+            appender.append({"number": number})
+            assert read_json_lines(run.stages)[-1] == {"number": number}
+    assert read_json_lines(run.stages) == [{"number": number} for number in range(3)]
+
+
+def test_an_appender_closes_a_line_that_was_cut_short_once(run: RunDirectory) -> None:
+    run.stages.write_bytes(b'{"number": 0}\n{"numb')
+    with JsonLineAppender(run.stages) as appender:
+        appender.append({"number": 1})
+        appender.append({"number": 2})
+    assert run.stages.read_bytes() == b'{"number": 0}\n{"numb\n{"number":1}\n{"number":2}\n'
+
+
+def test_an_appender_makes_no_file_before_its_first_line(run: RunDirectory) -> None:
+    with JsonLineAppender(run.stages):
+        pass
+    assert not run.stages.exists()
+
+
+def test_an_appender_can_go_on_after_it_was_closed(run: RunDirectory) -> None:
+    appender = JsonLineAppender(run.stages)
+    for number in range(2):
+        appender.append({"number": number})
+        appender.close()
+    assert read_json_lines(run.stages) == [{"number": 0}, {"number": 1}]
+
+
+@pytest.mark.parametrize(("sync_every_s", "synced"), [(0.0, [1, 2, 3, 3]), (1000.0, [1, 1, 1, 2])])
+def test_an_appender_waits_for_the_disk_as_often_as_asked(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, sync_every_s: float, synced: list[int]
+) -> None:
+    calls: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append(descriptor), fsync(descriptor)))
+    appender = JsonLineAppender(run.stages, sync_every_s=sync_every_s)
+    seen = []
+    for number in range(3):
+        appender.append({"number": number})
+        seen.append(len(calls))
+    appender.close()
+    assert [*seen, len(calls)] == synced
+
+
+FILL_THE_DISK = """
+import sys
+import resource
+from pathlib import Path
+from litefront.search.run_directory import JsonLineAppender
+from litefront.spaces.errors import StoreError
+
+appender = JsonLineAppender(Path(sys.argv[1]), sync_every_s=1000)
+appender.append({"number": 0})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+try:
+    appender.append({"text": "x" * 1000})
+except StoreError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+appender.append({"number": 2})
+appender.close()
+"""
+
+
+def test_a_line_that_the_disk_cuts_off_spoils_itself_alone(run: RunDirectory) -> None:
+    # A limit on the length of files stops a write in its middle, as a full disk does, and needs no rights to set.
+    command = [sys.executable, "-c", FILL_THE_DISK, str(run.stages)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "stages.jsonl cannot be written: file too large" in result.stdout
+    assert read_json_lines(run.stages) == [{"number": 0}, {"number": 2}]
+
+
 def test_nan_is_never_written(run: RunDirectory) -> None:
     with pytest.raises(ValueError, match="JSON"):
         append_json_line(run.cells, {"value": float("nan")})
@@ -163,6 +267,27 @@ def test_write_atomically_replaces_the_file_and_leaves_no_other(tmp_path: Path, 
     write_atomically(path, content)
     assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
     assert list(tmp_path.iterdir()) == [path]
+
+
+WRITE_AGAIN_AND_AGAIN = """
+import os
+import sys
+from pathlib import Path
+from litefront.search.run_directory import write_atomically
+
+# As in two containers that share a folder: each is the first process of its own.
+os.getpid = lambda: 1
+for number in range(200):
+    write_atomically(Path(sys.argv[1]), str(number) * 1000)
+"""
+
+
+def test_writers_with_one_process_number_do_not_disturb_each_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITE_AGAIN_AND_AGAIN, str(tmp_path / "record.json")]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [writer.communicate(timeout=120)[1] for writer in writers] == [b"", b"", b""]
+    assert (tmp_path / "record.json").read_text() == "199" * 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
 def test_write_atomically_says_why_it_cannot(below_a_file: Path) -> None:

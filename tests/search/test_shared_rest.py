@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import errno
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import fsspec
@@ -36,6 +37,24 @@ class ForgetfulPlace(MemoryFileSystem):
         return b""
 
 
+class ServerThatHangsUp(MemoryFileSystem):
+    """A server that ends connections which lie idle."""
+
+    protocol = "idle"
+    connections = 0
+    ended: ClassVar[set[int]] = set()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        type(self).connections += 1
+        self.number = type(self).connections
+
+    def cat_file(self, path: str, **options: Any) -> bytes:
+        if self.number in self.ended:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        return bytes(super().cat_file(path, **options))
+
+
 class ServerThatTalks(MemoryFileSystem):
     """A server whose errors hold what it was called with."""
 
@@ -52,10 +71,10 @@ class ServerThatTalks(MemoryFileSystem):
     def _fail(self, *arguments: Any, **options: Any) -> Any:
         raise RuntimeError(f"no answer to {self.options['url']} for pa:ss and secret\nmore lines")
 
-    cat_file = info = makedirs = _fail
+    cat_file = info = pipe_file = _fail
 
 
-for kind in (UnwillingServer, ForgetfulPlace, ServerThatTalks):
+for kind in (UnwillingServer, ForgetfulPlace, ServerThatHangsUp, ServerThatTalks):
     fsspec.register_implementation(kind.protocol, kind, clobber=True)
 
 
@@ -141,12 +160,22 @@ def test_check_refuses_a_place_that_does_not_keep_what_it_takes() -> None:
         SharedRest("forgetful://place").check()
 
 
+def test_a_connection_that_has_ended_is_made_anew() -> None:
+    rest = SharedRest("idle://place")
+    rest.write("record", b"content")
+    ServerThatHangsUp.ended.add(ServerThatHangsUp.connections)
+    assert rest.read("record") == b"content"
+    ServerThatHangsUp.ended.update(range(100))
+    with pytest.raises(StoreError, match="idle://place cannot be read: connection reset by peer"):
+        rest.read("record")
+
+
 def test_a_place_that_is_lost_in_the_middle_is_a_store_error(tmp_path: Path) -> None:
     rest = SharedRest(str(tmp_path / "rest"))
     rest.check()
     (tmp_path / "rest").rmdir()
     (tmp_path / "rest").write_bytes(b"")
-    with pytest.raises(StoreError, match="must stay within reach, but .*rest cannot be written: not a directory"):
+    with pytest.raises(StoreError, match="must stay within reach, but .*rest cannot be written: file exists"):
         rest.write("record", b"content")
     with pytest.raises(StoreError, match="rest cannot be read: not a directory"):
         rest.read("record")
