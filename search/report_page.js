@@ -32,6 +32,7 @@ const hasBoth = (cell, x, y) => x.name in cell.figures && y.name in cell.figures
 const withDetail = (figure) => [figure.title, figure.detail].filter(Boolean).join(", ");
 // Not on the front by its values, but not to be told apart from a cell that is.
 const isTie = (cell) => !cell.front && Boolean(cell.standing?.ties.length);
+const rank = (cell) => (cell.front ? 2 : isTie(cell) ? 1 : 0);
 const lossOf = (figure, cell) => cell.figures[figure.name].value * (isLower(figure) ? 1 : -1);
 
 // -------------------------------------------------------------------------------- head
@@ -281,9 +282,7 @@ function cellTraces(x, y, colours) {
     const drawn = members.filter((cell) => hasBoth(cell, x, y));
     // The baseline's diamond comes last, for the legend shows the first.
     drawn.sort((a, b) => (a.cell === data.baseline) - (b.cell === data.baseline));
-    // Dominated cells are drawn first, so that they never cover the front.
-    const nearest = (cell) => (cell.front ? 2 : isTie(cell) ? 1 : 0);
-    const parts = [0, 1, 2].map((level) => drawn.filter((cell) => nearest(cell) === level)).filter((part) => part.length);
+    const parts = [0, 1, 2].map((level) => drawn.filter((cell) => rank(cell) === level)).filter((part) => part.length);
     return parts.map((part, index) => cellTrace(part, title, colour, index === parts.length - 1, x, y, colours));
   });
 }
@@ -323,6 +322,8 @@ function cellTrace(cells, title, colour, inLegend, x, y, colours) {
     mode: "markers",
     name: title,
     legendgroup: title,
+    // Dominated cells and ties never cover the front, whatever their colour.
+    zorder: rank(cells[0]),
     showlegend: inLegend,
     x: cells.map((cell) => cell.figures[x.name].value),
     y: cells.map((cell) => cell.figures[y.name].value),
@@ -330,7 +331,7 @@ function cellTrace(cells, title, colour, inLegend, x, y, colours) {
     hoverinfo: "text",
     marker: {
       color: colour,
-      size: front || isTie(cells[0]) ? 12 : 7,
+      size: rank(cells[0]) > 0 ? 12 : 7,
       opacity: marked.map((mark) => (front || mark ? 1 : colours.faint)),
       symbol: cells.map((cell) => (cell.cell === data.baseline ? "diamond" : "circle")),
       line: {
@@ -551,7 +552,7 @@ function setUpCells() {
   const head = element("tr", {}, ...all.map((column) => headCell(column, all)));
   byId("cell-table").append(element("thead", {}, head), element("tbody"));
   byId("count-all").textContent = `(${shown.length})`;
-  byId("count-front").textContent = `(${measured.filter((cell) => cell.front || isTie(cell)).length})`;
+  byId("count-front").textContent = `(${measured.filter((cell) => rank(cell) > 0).length})`;
   for (const id of ["show-all", "show-front"]) byId(id).addEventListener("change", () => fillCells(all));
   sortBy(all[data.parameters.length], all);
 }
@@ -577,12 +578,12 @@ function fillCells(all) {
   const key = order.column.key;
   // What has no such figure comes last, whichever way the rest is sorted.
   const compare = (a, b) => (key(a) === undefined) - (key(b) === undefined) || sign * (key(a) - key(b)) || 0;
-  const rows = shown.filter((cell) => cell.front || isTie(cell) || !byId("show-front").checked).sort(compare);
+  const rows = shown.filter((cell) => rank(cell) > 0 || !byId("show-front").checked).sort(compare);
   byId("cell-table").tBodies[0].replaceChildren(...rows.map((cell) => cellRow(cell, all)));
 }
 
 function cellRow(cell, all) {
-  const kind = cell.front ? "front" : isTie(cell) ? "tie" : "";
+  const kind = ["", "tie", "front"][rank(cell)];
   const cells = all.map((column) => element("td", { class: column.number ? "number" : "" }, ...column.content(cell)));
   const identity = `cell ${cell.cell}${cell.facts.sha256 ? `, sha256 ${cell.facts.sha256}` : ""}`;
   return element("tr", { class: kind, title: identity }, ...cells);

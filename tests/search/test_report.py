@@ -346,6 +346,8 @@ def test_nothing_but_the_page_is_left_behind(tmp_path: Path) -> None:
 # Works the page as a reader would and writes down what is there; sleeps pass at once in the browser's virtual time.
 PROBE = """<script>
 (async () => {
+  // Plotly draws each order of depth in a layer of its own, such as `scatterlayer-3`.
+  const POINTS = "#front-chart [class*=scatterlayer] .point";
   const sleep = () => new Promise((done) => setTimeout(done, 200));
   const all = (query) => [...document.querySelectorAll(query)];
   const set = async (id, value) => {
@@ -355,7 +357,7 @@ PROBE = """<script>
     await sleep();
   };
   const state = () => ({
-    points: all("#front-chart .scatterlayer .point").length,
+    points: all(POINTS).length,
     bars: all("#front-chart .errorbar").length,
     labels: all("#front-chart .annotation-text").map((node) => node.textContent).sort(),
     axes: all("#front-chart .xtitle, #front-chart .ytitle").map((node) => node.textContent),
@@ -373,7 +375,7 @@ PROBE = """<script>
   seen.places = all("#cell-table tbody tr").map((row) => row.cells[9].textContent);
   seen.ties = all("#cell-table .tag.tie").map((tag) => tag.title);
   seen.kinds = all("#cell-table tbody tr").map((row) => row.className);
-  seen.faint = all("#front-chart .scatterlayer .point").filter((point) => point.style.opacity < 1).length;
+  seen.faint = all(POINTS).filter((point) => point.style.opacity < 1).length;
   seen.curves = all("#curve-chart .scatterlayer .trace").length;
   seen.gain = document.getElementById("gain").textContent;
   seen.stages = all("#stages tbody tr").length;
