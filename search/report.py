@@ -20,10 +20,12 @@ from typing import Any
 from litefront.objectives.catalogue import FIGURES
 from litefront.objectives.measurement import FIDELITY, Measurement
 from litefront.search.cell_record import CellRecord, CellState
-from litefront.search.front import hypervolume, pareto_front
+from litefront.search.convergence import hypervolume_curve, latest_gain
+from litefront.search.front import pareto_front
 from litefront.search.ledger import StageTotals, totals_by_stage
+from litefront.search.membership import Standing, standings
 from litefront.search.run_directory import write_atomically
-from litefront.search.run_status import gate_texts
+from litefront.search.run_status import gain_text, gate_texts, seconds_per_cell
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import TierSpec
 from litefront.search.tiers import Pick, at_load, pick_all
@@ -66,19 +68,25 @@ def report_data(results: StudyResults) -> dict[str, Any]:
     baseline = results.baseline
     choices = {record.cell for record in results.measured}
     front = {record.cell for record in pareto_front(results.measured, results.spec.chosen_objectives())}
+    known = standings(results.measured, results.spec)
+    labels = {record.cell: record.config.label() for record in results.measured}
+    curve = hypervolume_curve(results)
     return {
-        "study": _study(results),
+        "study": _study(results) | {"hypervolume": curve[-1] if curve else None},
         "objectives": [objective.figure for objective in results.spec.chosen_objectives()],
         "figures": _figure_columns(results),
         "parameters": [{"name": name, "values": _values(name, results.records)} for name in DIMENSIONS],
         "baseline": baseline.cell if baseline else None,
         "cells": [
-            _cell(record, baseline) | {"choice": record.cell in choices, "front": record.cell in front}
+            _cell(record, baseline)
+            | {"choice": record.cell in choices, "front": record.cell in front}
+            | {"standing": _standing(known[record.cell], labels) if record.cell in known else None}
             for record in results.records
         ],
         "picks": [_pick(pick, results) for pick in pick_all(results)],
         "refusals": [{"reason": reason, "count": count} for reason, count in results.context.refusals.items()],
         "gates": gate_texts(results),
+        "convergence": _convergence(curve, results),
         "stages": [_stage(name, totals) for name, totals in totals_by_stage(results.ledger).items()],
     }
 
@@ -88,7 +96,7 @@ def _page_part(kind: str) -> str:
 
 
 def _study(results: StudyResults) -> dict[str, Any]:
-    context, baseline = results.context, results.baseline
+    context = results.context
     states = [record.state for record in results.records]
     counts = {
         "measured": len(results.measured),
@@ -97,7 +105,6 @@ def _study(results: StudyResults) -> dict[str, Any]:
         # A baseline that the space does not hold, or cells of a space that was larger in an earlier run.
         "outside": states.count(CellState.MEASURED) - len(results.measured),
     }
-    volume = hypervolume(results.measured, baseline, results.spec) if baseline else None
     load = results.spec.load
     return {
         "name": results.spec.study,
@@ -109,7 +116,6 @@ def _study(results: StudyResults) -> dict[str, Any]:
         "cells": context.cells,
         "configurations": context.configurations,
         "baseline_text": DeploymentConfig.from_params(context.baseline).label(),
-        "hypervolume": volume,
         "samples_per_s": load.samples_per_s if load else None,
     }
 
@@ -161,6 +167,23 @@ def _cell(record: CellRecord, baseline: CellRecord | None) -> dict[str, Any]:
         "reason": record.reason,
         "noisy": record.noisy,
     }
+
+
+def _standing(standing: Standing, labels: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "probability": standing.probability,
+        "probability_text": f"{standing.probability:.0%}",
+        "timings": standing.timings,
+        "ties": [labels[cell] for cell in standing.ties],
+    }
+
+
+def _convergence(curve: Sequence[float], results: StudyResults) -> dict[str, Any]:
+    gain = latest_gain(curve)
+    text = (
+        gain_text(gain, seconds_per_cell(results)) if gain else "Too few cells are measured to say what more would add"
+    )
+    return {"curve": list(curve), "text": text[:1].upper() + text[1:] + "."}
 
 
 def _pick(pick: Pick, results: StudyResults) -> dict[str, Any]:

@@ -30,6 +30,9 @@ const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one :
 const isLower = (figure) => figure.direction === "minimize";
 const hasBoth = (cell, x, y) => x.name in cell.figures && y.name in cell.figures;
 const withDetail = (figure) => [figure.title, figure.detail].filter(Boolean).join(", ");
+// Not on the front by its values, but not to be told apart from a cell that is.
+const isTie = (cell) => !cell.front && Boolean(cell.standing?.ties.length);
+const rank = (cell) => (cell.front ? 2 : isTie(cell) ? 1 : 0);
 const lossOf = (figure, cell) => cell.figures[figure.name].value * (isLower(figure) ? 1 : -1);
 
 // -------------------------------------------------------------------------------- head
@@ -227,6 +230,7 @@ function drawFront() {
   if (byId("rejected").checked) {
     notes.push(`${missedHere.length} of ${missed.length} rejected or failed cells have both figures.`);
   }
+  if (shown.some(isTie)) notes.push("Large faint points cannot be told apart from a cell on the front.");
   byId("front-note").textContent = notes.join(" ");
 }
 
@@ -278,9 +282,7 @@ function cellTraces(x, y, colours) {
     const drawn = members.filter((cell) => hasBoth(cell, x, y));
     // The baseline's diamond comes last, for the legend shows the first.
     drawn.sort((a, b) => (a.cell === data.baseline) - (b.cell === data.baseline));
-    // Dominated cells are drawn first, so that they never cover the front.
-    const byFront = [false, true].map((front) => drawn.filter((cell) => cell.front === front));
-    const parts = byFront.filter((part) => part.length);
+    const parts = [0, 1, 2].map((level) => drawn.filter((cell) => rank(cell) === level)).filter((part) => part.length);
     return parts.map((part, index) => cellTrace(part, title, colour, index === parts.length - 1, x, y, colours));
   });
 }
@@ -288,10 +290,12 @@ function cellTraces(x, y, colours) {
 function colourGroups(colours) {
   const by = byId("colour").value;
   if (by === "front") {
-    return [
-      { title: "dominated", colour: colours.soft, members: shown.filter((cell) => !cell.front) },
+    const groups = [
+      { title: "dominated", colour: colours.soft, members: shown.filter((cell) => !cell.front && !isTie(cell)) },
+      { title: "tied with the front", colour: colours.named[1], members: shown.filter(isTie) },
       { title: "on the front", colour: colours.named[0], members: shown.filter((cell) => cell.front) },
     ];
+    return groups.filter((group) => group.members.length);
   }
   const { values } = data.parameters.find((parameter) => parameter.name === by);
   const ordered = typeof values[0] === "number";
@@ -318,6 +322,8 @@ function cellTrace(cells, title, colour, inLegend, x, y, colours) {
     mode: "markers",
     name: title,
     legendgroup: title,
+    // Dominated cells and ties never cover the front, whatever their colour.
+    zorder: rank(cells[0]),
     showlegend: inLegend,
     x: cells.map((cell) => cell.figures[x.name].value),
     y: cells.map((cell) => cell.figures[y.name].value),
@@ -325,7 +331,7 @@ function cellTrace(cells, title, colour, inLegend, x, y, colours) {
     hoverinfo: "text",
     marker: {
       color: colour,
-      size: front ? 12 : 7,
+      size: rank(cells[0]) > 0 ? 12 : 7,
       opacity: marked.map((mark) => (front || mark ? 1 : colours.faint)),
       symbol: cells.map((cell) => (cell.cell === data.baseline ? "diamond" : "circle")),
       line: {
@@ -376,8 +382,16 @@ function hoverText(cell) {
     const relative = figure.relative_text && cell.cell !== data.baseline ? `, ${figure.relative_text}` : "";
     return plain(`${columnName(name)}: ${figure.text}${interval}${relative}, ${figure.provenance}`);
   });
-  const notes = [cell.noisy && `noisy: ${cell.noisy}`, cell.reason].filter(Boolean);
+  const notes = [...standingTexts(cell), cell.noisy && `noisy: ${cell.noisy}`, cell.reason].filter(Boolean);
   return [`<b>${plain(cell.label)}</b>`, ...lines, ...notes.map((text) => plain(text.slice(0, 120)))].join("<br>");
+}
+
+/** How sure a cell's place is, in words; nothing of a cell that is no choice. */
+function standingTexts({ standing }) {
+  if (!standing) return [];
+  const { probability_text, timings, ties } = standing;
+  const place = `on the front with ${probability_text}, timed ${timings === 1 ? "once" : `${timings} times`}`;
+  return [place, ...ties.map((label) => `\u2248 ${label}`)];
 }
 
 const columnName = (name) => `${figureByName[name].title}${name === "latency_p90_ms" ? " p90" : ""}`;
@@ -498,8 +512,22 @@ function columns() {
   }));
   // What the study decides by stands beside the configuration, what else is known of a cell further right.
   const objectives = figures.splice(0, data.objectives.length);
-  return [...parameters, ...objectives, ...facts, ...figures];
+  return [...parameters, ...objectives, STANDING_COLUMN, ...facts, ...figures];
 }
+
+const STANDING_COLUMN = {
+  title: "on front",
+  detail: "probability",
+  number: true,
+  descendingFirst: true,
+  key: (cell) => cell.standing?.probability,
+  content: (cell) => {
+    if (!cell.standing) return ["\u2013"];
+    const [place, ...ties] = standingTexts(cell);
+    const mark = ties.length ? tag(`\u2248 ${ties.length}`, `not to be told apart from\n${ties.join("\n")}`, "tie") : null;
+    return [element("span", { title: place }, cell.standing.probability_text), mark].filter(Boolean);
+  },
+};
 
 function figureContent(cell, column) {
   const figure = cell.figures[column.name];
@@ -524,7 +552,7 @@ function setUpCells() {
   const head = element("tr", {}, ...all.map((column) => headCell(column, all)));
   byId("cell-table").append(element("thead", {}, head), element("tbody"));
   byId("count-all").textContent = `(${shown.length})`;
-  byId("count-front").textContent = `(${measured.filter((cell) => cell.front).length})`;
+  byId("count-front").textContent = `(${measured.filter((cell) => rank(cell) > 0).length})`;
   for (const id of ["show-all", "show-front"]) byId(id).addEventListener("change", () => fillCells(all));
   sortBy(all[data.parameters.length], all);
 }
@@ -550,12 +578,12 @@ function fillCells(all) {
   const key = order.column.key;
   // What has no such figure comes last, whichever way the rest is sorted.
   const compare = (a, b) => (key(a) === undefined) - (key(b) === undefined) || sign * (key(a) - key(b)) || 0;
-  const rows = shown.filter((cell) => cell.front || !byId("show-front").checked).sort(compare);
+  const rows = shown.filter((cell) => rank(cell) > 0 || !byId("show-front").checked).sort(compare);
   byId("cell-table").tBodies[0].replaceChildren(...rows.map((cell) => cellRow(cell, all)));
 }
 
 function cellRow(cell, all) {
-  const kind = cell.front ? "front" : "";
+  const kind = ["", "tie", "front"][rank(cell)];
   const cells = all.map((column) => element("td", { class: column.number ? "number" : "" }, ...column.content(cell)));
   const identity = `cell ${cell.cell}${cell.facts.sha256 ? `, sha256 ${cell.facts.sha256}` : ""}`;
   return element("tr", { class: kind, title: identity }, ...cells);
@@ -595,6 +623,35 @@ function framed(heads, rows) {
   const head = element("tr", {}, ...heads.map((text) => element("th", {}, text)));
   const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
   return element("div", { class: "scroll" }, table);
+}
+
+// -------------------------------------------------------------------------------- convergence
+
+function showConvergence() {
+  byId("gain").textContent = data.convergence.text;
+  if (data.convergence.curve.length > 1) drawCurve();
+  else byId("curve-chart").remove();
+}
+
+function drawCurve() {
+  const colours = theme();
+  const { curve } = data.convergence;
+  const trace = {
+    mode: "lines",
+    x: curve.map((_, index) => index + 1),
+    y: curve,
+    line: { shape: "hv", color: colours.named[0], width: 2 },
+    hovertemplate: "%{x} cells: %{y:.3f}<extra></extra>",
+  };
+  const axis = { gridcolor: colours.grid, linecolor: colours.line, zeroline: false, showline: true, automargin: true };
+  const layout = {
+    ...layoutBase(colours, 180),
+    margin: { l: 60, r: 24, t: 10, b: 46 },
+    showlegend: false,
+    xaxis: { ...axis, title: { text: "measured cells" } },
+    yaxis: { ...axis, title: { text: "hypervolume" } },
+  };
+  Plotly.react(byId("curve-chart"), [trace], layout, { ...PLOT_CONFIG, displayModeBar: false });
 }
 
 // -------------------------------------------------------------------------------- stages
@@ -646,6 +703,7 @@ function drawStages() {
 
 function redraw() {
   if (byId("front-chart")) drawFront();
+  if (byId("curve-chart")) drawCurve();
   drawStages();
 }
 
@@ -654,6 +712,7 @@ showPicks();
 setUpFront();
 setUpCells();
 showMissed();
+showConvergence();
 showStages();
 DARK.addEventListener("change", redraw);
 // Paper is white and narrower than the window.

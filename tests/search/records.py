@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.search.cell_record import CellRecord, CellState
@@ -58,6 +61,18 @@ def make_record(
         facts={"busy_cores": 1.0, "last_level_cache_bytes": 10**9} if facts is None else facts,
         reason=None if state is CellState.MEASURED else "made to fail",
     )
+
+
+def timing(latency_ms: float, half_width: float = 0.0, *, disturbed: bool = False) -> dict[str, Any]:
+    """One entry of a record's timings."""
+    return {"latency_ms": latency_ms, "half_width": half_width, "disturbed": disturbed}
+
+
+def make_timed_record(cell: str, *timings: dict[str, Any], **values: float) -> CellRecord:
+    """A record with these timings, and their geometric mean as its latency."""
+    latency_ms = float(np.exp(np.mean([np.log(entry["latency_ms"]) for entry in timings])))
+    record = make_record(cell, latency_ms=latency_ms, **values)
+    return replace(record, facts={**record.facts, "timings": list(timings)})
 
 
 def make_spec(**keys: Any) -> StudySpec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,77 +14,22 @@ from litefront.search.cell_record import CellRecord
 from litefront.search.front import loss_values, pareto_front
 from litefront.search.membership import (
     Standing,
-    between_scatter,
     front_probabilities,
     standings,
     ties,
-    timing_count,
     uncertain_cells,
 )
+from litefront.search.noise import between_scatter
 from litefront.search.tiers import power_inputs
-from tests.search.records import make_record, make_spec
+from tests.search.records import make_record, make_spec, make_timed_record, timing
 
 COSTS = make_spec(objectives=["size", "latency"])
 PRIOR = 0.01
 
 
-def timing(latency_ms: float, half_width: float = 0.0, *, disturbed: bool = False) -> dict[str, Any]:
-    return {"latency_ms": latency_ms, "half_width": half_width, "disturbed": disturbed}
-
-
-def timed(cell: str, *timings: dict[str, Any], **values: float) -> CellRecord:
-    """A record with these timings, and their geometric mean as its latency."""
-    latency_ms = float(np.exp(np.mean([np.log(entry["latency_ms"]) for entry in timings])))
-    record = make_record(cell, latency_ms=latency_ms, **values)
-    return replace(record, facts={**record.facts, "timings": list(timings)})
-
-
 def with_interval(record: CellRecord, figure: str, low: float, high: float) -> CellRecord:
     changed = replace(record.figures[figure], interval=(low, high))
     return replace(record, figures={**record.figures, figure: changed})
-
-
-# -------------------------------------------------------------------------------------------------- scatter
-
-
-def test_without_repeats_the_scatter_is_the_prior() -> None:
-    assert between_scatter([]) == PRIOR
-    assert between_scatter([make_record(latency_ms=1.0), timed("b", timing(2.0, 0.3))]) == PRIOR
-
-
-def test_one_repeat_moves_the_prior_by_its_weight() -> None:
-    # The logs lie 0.02 from their mean: 2 * 0.02^2 on one degree of freedom, beside 4 of the prior.
-    record = timed("a", timing(math.exp(0.02)), timing(math.exp(-0.02)))
-    assert between_scatter([record]) == pytest.approx(math.sqrt((4 * PRIOR**2 + 2 * 0.02**2) / 5))
-
-
-def test_what_the_intervals_explain_is_no_scatter_between() -> None:
-    # Half-widths of 1.96 * 0.03 are standard errors of 0.03 each, more than the two timings differ.
-    half_width = 1.96 * 0.03
-    record = timed("a", timing(math.exp(0.02), half_width), timing(math.exp(-0.02), half_width))
-    assert between_scatter([record]) == pytest.approx(math.sqrt(4 * PRIOR**2 / 5))
-
-
-@pytest.mark.parametrize("scatter", [0.004, 0.05])
-def test_many_repeats_show_the_scatter_of_the_machine(scatter: float) -> None:
-    rng = np.random.default_rng(0)
-
-    def cell(number: int) -> CellRecord:
-        errors = scatter * rng.standard_normal(3) + 0.002 * rng.standard_normal(3)
-        return timed(str(number), *(timing((1 + number) * math.exp(error), 1.96 * 0.002) for error in errors))
-
-    assert between_scatter([cell(number) for number in range(200)]) == pytest.approx(scatter, rel=0.1)
-
-
-def test_a_disturbed_timing_counts_only_where_there_is_no_other() -> None:
-    calm, disturbed = timing(1.0), timing(5.0, disturbed=True)
-    assert timing_count(timed("a", calm, disturbed, calm)) == 2
-    assert timing_count(timed("a", disturbed)) == 1
-    assert between_scatter([timed("a", calm, disturbed, calm)]) < PRIOR
-
-
-def test_a_record_without_timings_has_been_timed_once() -> None:
-    assert timing_count(make_record(latency_ms=1.0)) == 1
 
 
 # -------------------------------------------------------------------------------------------------- probabilities
@@ -131,7 +75,7 @@ def test_the_probability_is_that_of_the_normal_distribution() -> None:
 def test_further_timings_make_a_place_surer() -> None:
     def records(count: int) -> list[CellRecord]:
         rows = (("quick", 1.0), ("slow", 1.015))
-        return [timed(name, *[timing(latency, 0.02)] * count, size_bytes=100) for name, latency in rows]
+        return [make_timed_record(name, *[timing(latency, 0.02)] * count, size_bytes=100) for name, latency in rows]
 
     once, often = (front_probabilities(records(count), COSTS)["slow"] for count in (1, 12))
     assert once > 0.1 > 0.05 > often
@@ -223,7 +167,7 @@ def simulated_run(rng: np.random.Generator) -> tuple[list[CellRecord], set[str]]
     def measured(record: CellRecord) -> CellRecord:
         errors = SCATTER * rng.standard_normal(2) + within * rng.standard_normal(2)
         timings = (timing(record.value("latency_ms") * math.exp(error), 1.96 * within) for error in errors)
-        return timed(record.cell, *timings, size_bytes=record.value("size_bytes"))
+        return make_timed_record(record.cell, *timings, size_bytes=record.value("size_bytes"))
 
     return [measured(record) for record in truth], really
 
@@ -292,8 +236,8 @@ def test_uncertain_cells_come_with_the_most_open_first() -> None:
 
 
 def test_of_two_as_open_the_one_with_fewer_timings_comes_first() -> None:
-    often = timed("a often", *[timing(1.0)] * 5, size_bytes=100)
-    once = timed("b once", timing(1.0), size_bytes=100)
+    often = make_timed_record("a often", *[timing(1.0)] * 5, size_bytes=100)
+    once = make_timed_record("b once", timing(1.0), size_bytes=100)
     assert [record.cell for record in uncertain_cells([often, once], COSTS)] == ["b once", "a often"]
 
 
@@ -328,7 +272,7 @@ def test_two_members_of_equal_values_are_ties_of_one_another() -> None:
 
 def test_the_standing_of_a_cell_names_its_ties_from_either_side() -> None:
     records = [
-        timed("quick", timing(1.0), timing(1.0), size_bytes=100),
+        make_timed_record("quick", timing(1.0), timing(1.0), size_bytes=100),
         make_record("close", size_bytes=100, latency_ms=1.01),
         make_record("worse", size_bytes=200, latency_ms=5.0),
     ]

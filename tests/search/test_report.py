@@ -111,7 +111,7 @@ def test_an_accuracy_that_is_no_fraction_differs_in_its_own_unit() -> None:
     record = make_record(latency_ms=1)
     score = Measurement(-3.5, "score", Provenance.MEASURED, "by hand")
     record = dataclasses.replace(record, figures={**record.figures, "accuracy": score})
-    figures = {"accuracy": dataclasses.replace(score, value=-3.0)}
+    figures = {**record.figures, "accuracy": dataclasses.replace(score, value=-3.0)}
     better = dataclasses.replace(record, cell="b", config=INT8, figures=figures)
     data = data_of([record, better], objectives=["accuracy"], tiers={})
     assert cell_of(data, "b")["figures"]["accuracy"]["relative_text"] == "+0.5000"
@@ -250,6 +250,50 @@ def test_times_are_in_utc_and_the_last_cell_is_the_latest() -> None:
     assert (study["started_text"], study["last_cell_text"]) == ("2025-01-01 00:00 UTC", "2025-01-02 03:00 UTC")
 
 
+def with_a_tie() -> list[CellRecord]:
+    """The cells above, and one that int8 beats by no more than the noise of its latency."""
+    *others, failed = cells()
+    close = make_record(
+        "close",
+        config=config(sparsity=0.5, num_threads=2),
+        accuracy=0.955,
+        size_bytes=153_000,
+        latency_ms=0.502,
+        power_mw=78.96,
+    )
+    return [*others, with_interval(close, "accuracy", (0.945, 0.965)), failed]
+
+
+def test_the_standing_of_a_choice_is_its_probability_its_timings_and_its_ties() -> None:
+    data = data_of(with_a_tie())
+    standing = cell_of(data, "float32")["standing"]
+    assert standing == {"probability": 1.0, "probability_text": "100%", "timings": 1, "ties": []}
+    int8, close = cell_of(data, "int8"), cell_of(data, "close")
+    assert (int8["front"], int8["standing"]["ties"]) == (True, [config(sparsity=0.5, num_threads=2).label()])
+    assert (close["front"], close["standing"]["ties"]) == (False, [INT8.label()])
+    assert int8["standing"]["probability"] > 0.5 > close["standing"]["probability"] > 0.1
+
+
+def test_what_is_no_choice_has_no_standing() -> None:
+    assert cell_of(data_of(cells()), "sparse")["standing"] is None
+    assert cell_of(data_of(cells()[:2], space={"quantization": ["int8"]}), "float32")["standing"] is None
+
+
+def test_the_convergence_is_a_curve_and_a_sentence() -> None:
+    # On the logarithm's scale a tenth of the size doubles the volume; it comes 22nd of 23.
+    first = make_record(size_bytes=1000, latency_ms=1)
+    others = [make_record(str(i), config=INT8, size_bytes=1000, latency_ms=1) for i in range(20)]
+    small = [make_record(str(i), config=INT8, size_bytes=100, latency_ms=1) for i in (20, 21)]
+    data = data_of([first, *others, *small], objectives=["size"], tiers={})
+    assert data["convergence"]["curve"] == pytest.approx([1.0] * 21 + [2.0] * 2)
+    assert data["convergence"]["text"].startswith("The last 20 cells added 50.00% of the hypervolume; 20 more are not")
+
+
+def test_a_few_cells_do_not_say_what_more_would_add() -> None:
+    text = data_of(cells())["convergence"]["text"]
+    assert text == "Too few cells are measured to say what more would add."
+
+
 def test_a_run_without_cells_has_a_report() -> None:
     data = report_data(make_results([]))
     assert (data["cells"], data["stages"], data["baseline"], data["study"]["hypervolume"]) == ([], [], None, None)
@@ -302,6 +346,8 @@ def test_nothing_but_the_page_is_left_behind(tmp_path: Path) -> None:
 # Works the page as a reader would and writes down what is there; sleeps pass at once in the browser's virtual time.
 PROBE = """<script>
 (async () => {
+  // Plotly draws each order of depth in a layer of its own, such as `scatterlayer-3`.
+  const POINTS = "#front-chart [class*=scatterlayer] .point";
   const sleep = () => new Promise((done) => setTimeout(done, 200));
   const all = (query) => [...document.querySelectorAll(query)];
   const set = async (id, value) => {
@@ -311,7 +357,7 @@ PROBE = """<script>
     await sleep();
   };
   const state = () => ({
-    points: all("#front-chart .scatterlayer .point").length,
+    points: all(POINTS).length,
     bars: all("#front-chart .errorbar").length,
     labels: all("#front-chart .annotation-text").map((node) => node.textContent).sort(),
     axes: all("#front-chart .xtitle, #front-chart .ytitle").map((node) => node.textContent),
@@ -326,6 +372,12 @@ PROBE = """<script>
   seen.missed = all("#missed tbody tr").map((row) => row.cells[2].textContent);
   seen.refusals = all("#refusals tbody tr").map((row) => row.textContent);
   seen.cards = all(".card h3").map((head) => head.textContent);
+  seen.places = all("#cell-table tbody tr").map((row) => row.cells[9].textContent);
+  seen.ties = all("#cell-table .tag.tie").map((tag) => tag.title);
+  seen.kinds = all("#cell-table tbody tr").map((row) => row.className);
+  seen.faint = all(POINTS).filter((point) => point.style.opacity < 1).length;
+  seen.curves = all("#curve-chart .scatterlayer .trace").length;
+  seen.gain = document.getElementById("gain").textContent;
   seen.stages = all("#stages tbody tr").length;
   seen.stageBars = all("#stage-chart .bars .point").length;
   seen.text = document.querySelector("header").textContent;
@@ -424,6 +476,27 @@ def test_the_rest_of_the_run_is_there(seen: dict[str, Any]) -> None:
     assert "3 measured, 1 rejected, 1 failed, of 4 cells in the space" in seen["text"]
 
 
+def test_the_table_says_how_sure_each_place_is(seen: dict[str, Any]) -> None:
+    assert seen["places"] == ["100%", "100%", "0%"]
+    assert seen["ties"] == []
+
+
+def test_the_hypervolume_is_drawn_cell_by_cell(seen: dict[str, Any]) -> None:
+    assert seen["curves"] == 1
+    assert seen["gain"] == "Too few cells are measured to say what more would add."
+
+
+def test_a_tie_is_marked_drawn_faintly_and_kept_beside_the_front(tmp_path: Path) -> None:
+    seen = probe(results_of(with_a_tie()), tmp_path)
+    tied = (INT8, config(sparsity=0.5, num_threads=2))
+    assert set(seen["ties"]) == {f"not to be told apart from\n≈ {one.label()}" for one in tied}
+    assert sorted(seen["kinds"]) == ["", "front", "front", "tie"]
+    # The tie and the dominated cell.
+    assert seen["faint"] == 2
+    assert "Large faint points cannot be told apart from a cell on the front." in seen["first"]["note"]
+    assert len(seen["changed"]["rows"]) == 3
+
+
 def test_what_users_and_tools_wrote_is_shown_and_never_run(seen: dict[str, Any]) -> None:
     assert seen["missed"][1] == HOSTILE
     assert seen["cards"] == [HOSTILE_TIER, "watch"]
@@ -433,6 +506,7 @@ def test_what_users_and_tools_wrote_is_shown_and_never_run(seen: dict[str, Any])
 def test_an_empty_run_has_a_page_that_says_so(tmp_path: Path) -> None:
     seen = probe(make_results([]), tmp_path)
     assert (seen["charts"], seen["first"]["points"], seen["first"]["rows"]) == (0, 0, [])
+    assert seen["curves"] == 0
     assert "0 measured, 0 rejected, 0 failed" in seen["text"]
 
 
