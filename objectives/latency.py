@@ -80,9 +80,7 @@ def measure_latency(
     per_ms = 1000.0 * batch_size
     return {
         "latency_ms": Measurement(p50_ms, "ms", Provenance.MEASURED, f"p50 of a call {over}", (low_ms, high_ms)),
-        "latency_p90_ms": Measurement(
-            _median(p90), "ms", Provenance.MEASURED, f"p90 of a call {over}", _interval(p90)
-        ),
+        "latency_p90_ms": Measurement(_median(p90), "ms", Provenance.MEASURED, f"p90 of a call {over}", _interval(p90)),
         "throughput_per_s": Measurement(
             per_ms / p50_ms, "1/s", Provenance.MEASURED, f"batch / p50 {over}", (per_ms / high_ms, per_ms / low_ms)
         ),
@@ -154,7 +152,7 @@ def _times_ms(rounds: Rounds, name: str, reference_ms: float | None) -> NDArray[
     speed = machine_speed(rounds, reference_ms)
     if speed is None or abs(speed - 1) <= _MAX_DRIFT:
         return times
-    return times * np.array([reference_ms / entry["reference_ms"] for entry in rounds])
+    return np.array([entry[name] * reference_ms / entry["reference_ms"] for entry in rounds])
 
 
 def _median(times: Sequence[NDArray[np.float64]]) -> float:

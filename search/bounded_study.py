@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
-from optuna.study import Study, StudyDirection, create_study
+from optuna.study import StudyDirection, create_study
 from optuna.trial import Trial, TrialState
 
 from litefront.search.trial_outcome import TrialOutcome

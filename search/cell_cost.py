@@ -45,7 +45,9 @@ class CellCosts:
 
     def seconds(self, config: DeploymentConfig) -> float:
         """What the stages that this cell alone still needs are expected to take, in seconds of one worker."""
-        return sum(self._stage_s(stage) for stage in self._missing(config) if _shared_as(stage, config) not in self._begun)
+        return sum(
+            self._stage_s(stage) for stage in self._missing(config) if _shared_as(stage, config) not in self._begun
+        )
 
     def _missing(self, config: DeploymentConfig) -> Iterable[str]:
         """The stages that are not in the store: the first that its plan does not find there, and those after it."""

@@ -50,6 +50,11 @@ class CellPlans:
     baseline_accuracy: float | None = None
     reference: Reference | None = None
 
+    @property
+    def reference_ms(self) -> float | None:
+        """What the reference's call took when the study began; None until it is measured."""
+        return None if self.reference is None else self.reference.latency_ms
+
     def cell_digest(self, config: DeploymentConfig) -> str:
         """The cell's identity."""
         return digest_of_json([self.study.context.digest, config.params()])[:16]
@@ -95,7 +100,7 @@ class CellPlans:
     def _measure(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
         """Has the candidate timed, and timed again while that is noisy."""
         timings: list[StageRecord] = []
-        while len(timings) < _MAX_TIMINGS and _is_noisy(timings, self.reference):
+        while len(timings) < _MAX_TIMINGS and _is_noisy(timings, self.reference_ms):
             call = self.study.calls.latency(quantized, draft.config, self.reference, attempt=len(timings))
             timings.append(draft.note((yield call)))
         self._judge(draft, timings)
@@ -112,7 +117,7 @@ class CellPlans:
 
     def _judge(self, draft: _Draft, timings: Sequence[StageRecord]) -> None:
         """Sums the timings up, and asks what hangs on them."""
-        draft.take_latency(timings, self.reference)
+        draft.take_latency(timings, self.reference_ms)
         self._estimate_power(draft)
         _check_delegate_ran(draft)
         self._check_limits(draft)
@@ -166,9 +171,9 @@ class CellPlans:
             )
 
 
-def _is_noisy(timings: Sequence[StageRecord], reference: Reference | None) -> bool:
+def _is_noisy(timings: Sequence[StageRecord], reference_ms: float | None) -> bool:
     rounds = [timing.facts["rounds"] for timing in timings]
-    return not rounds or noisy_reason(rounds, reference and reference.latency_ms) is not None
+    return not rounds or noisy_reason(rounds, reference_ms) is not None
 
 
 def _judged(
@@ -232,10 +237,9 @@ class _Draft:
         figures: Mapping[str, Any] = record.facts["figures"]
         self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
 
-    def take_latency(self, timings: Sequence[StageRecord], reference: Reference | None) -> None:
+    def take_latency(self, timings: Sequence[StageRecord], reference_ms: float | None) -> None:
         """Sums up the rounds and cold starts of all timings."""
         rounds = [timing.facts["rounds"] for timing in timings]
-        reference_ms = reference and reference.latency_ms
         self.figures |= measure_latency(rounds, self.config.batch_size, reference_ms=reference_ms)
         self.figures |= measure_cold_start([start for timing in timings for start in timing.facts["cold_starts"]])
         latest = timings[-1].facts
@@ -246,7 +250,7 @@ class _Draft:
             | {name: timing.facts[name] for name in ("load_average", "steal_s")}
             for timing in timings
         ]
-        if reference is None:
+        if reference_ms is None:
             self.facts["reference_ms"] = self.figures["latency_ms"].value
         self.noisy = noisy_reason(rounds, reference_ms)
 

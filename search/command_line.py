@@ -49,6 +49,10 @@ RunDirOption = Annotated[
     Path | None, typer.Option("--run-dir", help="Where the run is kept; runs/NAME by default.", show_default=False)
 ]
 FormatOption = Annotated[str, typer.Option("--format", help="How results are printed: table, json or csv.")]
+StorageOption = Annotated[
+    str | None,
+    typer.Option("--storage", help="A database's URL for the trials; the run directory's journal by default."),
+]
 TierOption = Annotated[str, typer.Option("--tier", help="The tier's name in the study file.")]
 
 
@@ -93,6 +97,16 @@ def run(
     run_dir: RunDirOption = None,
     serial: Annotated[bool, typer.Option("--serial", help="Run every stage in this process, without Ray.")] = False,
     cores: Annotated[int | None, typer.Option("--cores", min=1, help="Cores to build on; all by default.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A running Ray cluster: auto, host:port or ray://host:port.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="Where artifacts are kept: a folder to share, or a URL as s3://...")
+    ] = None,
+    storage: StorageOption = None,
+    stage_timeout_s: Annotated[
+        float, typer.Option("--stage-timeout", min=1, help="Seconds after which a stage counts as hung.")
+    ] = 4 * 3600.0,
     output: FormatOption = "table",
 ) -> None:
     """Search a study's space, or go on with a search: the same command does both."""
@@ -104,13 +118,16 @@ def run(
     from litefront.search.study_file import read_study_file
     from litefront.search.study_run import RunOptions, run_study
 
+    if serial and address is not None:
+        raise InputError(f"`--serial` runs without Ray, but `--address {address}` names a cluster.")
+    options = RunOptions(serial, cores, address=address, stage_timeout_s=stage_timeout_s, store=store, storage=storage)
     study_file = read_study_file(study)
     directory = RunDirectory(run_dir or Path("runs") / study_file.spec.study)
     directory.create()
     _log_to_file(directory.log)
     with TerminalProgress(study_file.spec) as progress:
         try:
-            results = run_study(study_file, directory, progress, RunOptions(serial=serial, cores=cores))
+            results = run_study(study_file, directory, progress, options)
         except KeyboardInterrupt:
             _end_at_once()
     write_front(results)
@@ -230,6 +247,7 @@ def dashboard(
     study: RunArgument = None,
     run_dir: RunDirOption = None,
     port: Annotated[int, typer.Option("--port", help="Port on this machine.")] = 8080,
+    storage: StorageOption = None,
 ) -> None:
     """Open Optuna's dashboard on a run (optional extra: pip install 'litefront[dashboard]')."""
     import importlib.util
@@ -242,7 +260,7 @@ def dashboard(
 
     results = _results(study, run_dir)
     print(f"http://127.0.0.1:{port}", file=sys.stderr)
-    optuna_dashboard.run_server(open_storage_to_read(None, results.directory), host="127.0.0.1", port=port)
+    optuna_dashboard.run_server(open_storage_to_read(storage, results.directory), host="127.0.0.1", port=port)
 
 
 def _end_at_once() -> NoReturn:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from litefront.search.cell_record import CellRecord
-from litefront.search.run_directory import RunDirectory, append_json_line
+from litefront.search.run_directory import JsonLineAppender, RunDirectory
 from litefront.search.stage_calls import STAGES
 from litefront.search.study_results import StageEntry
 
@@ -43,7 +43,8 @@ class Ledger:
     """
 
     def __init__(self, directory: RunDirectory) -> None:
-        self._directory = directory
+        # The results lie in the store; what a power cut takes from the ledger is a second's bookkeeping.
+        self._lines = JsonLineAppender(directory.stages, sync_every_s=1.0)
 
     def note(self, entry: StageEntry) -> None:
         """Adds an entry.
@@ -51,7 +52,15 @@ class Ledger:
         Raises:
             StoreError: If the disk does not take it.
         """
-        append_json_line(self._directory.stages, asdict(entry))
+        self._lines.append(vars(entry))
+
+    def close(self) -> None:
+        """Waits until the disk has every entry.
+
+        Raises:
+            StoreError: If the disk does not take them.
+        """
+        self._lines.close()
 
 
 def totals_by_stage(entries: Iterable[StageEntry]) -> dict[str, StageTotals]:

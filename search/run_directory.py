@@ -70,6 +70,28 @@ class RunDirectory:
         except OSError as error:
             raise InputError(f"The run directory must be writable: {self.path}: {explain_os_error(error)}.") from error
 
+    def share_store(self, folder: Path) -> None:
+        """Keeps artifacts in a folder that other runs may use as well, in place of one of this run's own.
+
+        Raises:
+            InputError: If the folder cannot be made, or this run keeps its artifacts elsewhere already.
+        """
+        folder = folder.resolve()
+        if self.store.resolve() == folder:
+            return
+        if self.store.is_symlink() or any(self.store.iterdir()):
+            raise InputError(
+                f"A run keeps its artifacts where it began to, {self.store.resolve()}, but `store` is {folder}."
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.store.rmdir()
+            self.store.symlink_to(folder, target_is_directory=True)
+        except OSError as error:
+            raise InputError(
+                f"`store` must be a folder that can be made: {folder}: {explain_os_error(error)}."
+            ) from error
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps a second run out of the folder while this one writes.

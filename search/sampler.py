@@ -175,7 +175,9 @@ class CellSampler:
                 self._forgo(cell, params)
             else:
                 return self._begin(cell, params)
-        return self._claim(self._random.choice(self._unknown.nearest_to([member.config for member in self._front.members])))
+        return self._claim(
+            self._random.choice(self._unknown.nearest_to([member.config for member in self._front.members]))
+        )
 
     def _refuse(self, config: DeploymentConfig, params: Mapping[str, Any], reason: str) -> None:
         """A configuration that cannot work is a trial once, however often it is asked for."""

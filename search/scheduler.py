@@ -114,11 +114,16 @@ class Scheduler:
             del self._wanted[wanted.call.key]
         return [plan for wanted in dropped for plan in wanted.plans]
 
+    def expected_s(self, stage: str) -> float | None:
+        """How long a stage of this name takes, in seconds: the mean of those that ran; None if none has."""
+        return self._seconds.expected(stage)
+
     def close(self) -> None:
-        """Lets other runs at the stages that this one was at."""
+        """Lets other runs at the stages that this one was at, and ends the ledger."""
         for wanted in self._running.values():
             _release(wanted)
         self._running.clear()
+        self._ledger.close()
 
     def _advance(self, plan: Plan, record: StageRecord | None, error: CandidateError | None = None) -> None:
         """Moves a plan on until it needs a stage that is not there, or ends."""

@@ -13,7 +13,7 @@ from litefront.search.cell_plan import CellPlans
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.convergence import Convergence
 from litefront.search.membership import uncertain_cells
-from litefront.search.run_directory import RunDirectory, append_json_line
+from litefront.search.run_directory import JsonLineAppender, RunDirectory
 from litefront.search.sampler import CellSampler, Proposal
 from litefront.search.scheduler import Plan, Scheduler
 from litefront.search.stage_calls import Reference, StageCall
@@ -67,7 +67,7 @@ class SearchLoop:
         scheduler: Carries the cells' plans out.
         sampler: Proposes cells; it knows those that are there already.
         progress: Told of each cell.
-        width: Cells that are under way at once.
+        width: Gives the number of cells that are under way at once; it may change as machines join and leave.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class SearchLoop:
         sampler: CellSampler,
         progress: RunProgress,
         *,
-        width: int,
+        width: Callable[[], int],
     ) -> None:
         self._study = study
-        self._directory = directory
+        self._lines = JsonLineAppender(directory.cells)
         self._store = store
         self._scheduler = scheduler
         self._sampler = sampler
@@ -110,6 +110,7 @@ class SearchLoop:
             self._measure_again(plans, stop)
         finally:
             self._sampler.abandon()
+            self._lines.close()
 
     # ------------------------------------------------------------------------------------------------ baseline
 
@@ -180,7 +181,7 @@ class SearchLoop:
     def _may_add(self, under_way: int, convergence: Convergence) -> bool:
         if convergence.more_would_not_help or self._hours_left(1 - _HOURS_FOR_REMEASURING) <= 0:
             return False
-        return under_way < self._width and self._settled + under_way < self._target
+        return under_way < self._width() and self._settled + under_way < self._target
 
     def _hours_left(self, share: float = 1.0) -> float:
         """Hours until this share of the budget's hours is over."""
@@ -226,8 +227,7 @@ class SearchLoop:
 
     def _keep(self, record: CellRecord) -> None:
         """The record goes to the disk before the sampler hears of it: what is lost in between is told again."""
-        line = {"context": self._study.context.digest, "record": record.to_json()}
-        append_json_line(self._directory.cells, line)
+        self._lines.append({"context": self._study.context.digest, "record": record.to_json()})
         before = self._records.get(record.cell)
         self._settled += self._is_settled(record) - (before is not None and self._is_settled(before))
         self._records[record.cell] = record

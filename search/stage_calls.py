@@ -62,7 +62,7 @@ class StageCall:
 
 @dataclass(frozen=True)
 class Reference:
-    """The model that is timed between the rounds of every other, so that a slower machine is not taken for a slower one.
+    """The model that is timed between the rounds of every other, so that a slow machine is not taken for a slow model.
 
     Attributes:
         tflite: Digest of its file.

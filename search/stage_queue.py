@@ -7,8 +7,9 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from litefront.search.cell_record import CellRecord
+from litefront.search.claims import Claim
 from litefront.search.stage_calls import StageCall
-from litefront.search.store import Claim, StageRecord
+from litefront.search.store import StageRecord
 from litefront.search.workers import Place
 
 __all__ = ["MeanSeconds", "Plan", "StageQueue", "WantedStage"]

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+
+from optuna.storages import BaseStorage
 
 from litefront.objectives.devices import Device
 from litefront.objectives.latency import Timing
-from litefront.search.cell_plan import CellPlans
-from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
 from litefront.search.ledger import Ledger
-from litefront.search.run_directory import RunDirectory, append_json_line
-from litefront.search.sampler import CellSampler, Proposal, quiet_optuna
-from litefront.search.scheduler import Plan, Scheduler
-from litefront.search.stage_calls import StageCall
+from litefront.search.run_directory import RunDirectory
+from litefront.search.sampler import CellSampler, quiet_optuna
+from litefront.search.scheduler import Scheduler
+from litefront.search.search_loop import RunProgress, SearchLoop
 from litefront.search.stage_functions import Workplace, device_of_kind
 from litefront.search.stop_signals import stop_signals
 from litefront.search.store import ArtifactStore
 from litefront.search.study_file import StudyFile
 from litefront.search.study_opening import OpenStudy, open_study, write_study
-from litefront.search.study_results import StudyContext, StudyResults, read_records
+from litefront.search.study_results import StudyResults, read_records
 from litefront.search.task_loading import LoadedTask, load_task
-from litefront.search.trial_storage import open_storage
+from litefront.search.trial_storage import open_storage, run_id
 from litefront.search.workers import SerialWorkers, Workers
-from litefront.spaces.errors import InputError
 
-__all__ = ["RunOptions", "RunProgress", "run_study"]
+__all__ = ["RunOptions", "run_study"]
 
 # For each core: measurements that are taken together where they share the cores, and cells that are under way, enough
 # that a batch of measurements and the next builds are both there.
@@ -46,6 +43,9 @@ class RunOptions:
         timing: How candidates are timed.
         address: A running Ray cluster (`auto`, `ray://host:port`, `host:port`); by default Ray is started here.
         stage_timeout_s: A stage that takes longer is ended, with that as its cell's reason; not held by `serial`.
+        store: Where artifacts are kept: a folder that several runs may share, or an fsspec URL where they rest beside
+            the run directory's own copies. By default the run directory alone.
+        storage: The URL of a database for the trials, as Optuna takes it; by default a journal in the run directory.
     """
 
     serial: bool = False
@@ -53,6 +53,8 @@ class RunOptions:
     timing: Timing = field(default_factory=Timing)
     address: str | None = None
     stage_timeout_s: float = 4 * 3600.0
+    store: str | None = None
+    storage: str | None = None
 
 
 def run_study(
@@ -78,8 +80,8 @@ def run_study(
     with directory.lock(), quiet_optuna():
         loaded = load_task(study)
         device = device_of_kind(study.spec.devices[study.spec.device_name].kind)
-        store = ArtifactStore(directory.store)
-        store.remove_scratch()
+        store = _open_store(directory, options.store)
+        storage = open_storage(options.storage, directory)
         workers = _make_workers(study, loaded, store, options, device)
         scheduler = _make_scheduler(workers, store, directory, device, progress)
         try:
@@ -89,13 +91,27 @@ def run_study(
                     study.spec, loaded, device, facts, store=store, scheduler=scheduler, timing=options.timing
                 )
                 write_study(opened, directory)
-                sampler = _make_sampler(opened, directory)
-                width = _WIDTH * workers.slots
-                SearchLoop(opened, directory, store, scheduler, sampler, progress, width=width).run(stop)
+                sampler = _make_sampler(opened, directory, storage)
+                loop = SearchLoop(
+                    opened, directory, store, scheduler, sampler, progress, width=lambda: _WIDTH * workers.slots
+                )
+                loop.run(stop)
         finally:
             workers.close()
             scheduler.close()
     return StudyResults.read(directory)
+
+
+def _open_store(directory: RunDirectory, store: str | None) -> ArtifactStore:
+    rest = None
+    if store is not None and "://" in store:
+        rest = store
+    elif store is not None:
+        directory.share_store(Path(store))
+    opened = ArtifactStore(directory.store, rest)
+    opened.check_rest()
+    opened.remove_scratch()
+    return opened
 
 
 def _make_workers(
@@ -130,15 +146,16 @@ def _make_scheduler(
     )
 
 
-def _make_sampler(study: OpenStudy, directory: RunDirectory) -> CellSampler:
+def _make_sampler(study: OpenStudy, directory: RunDirectory, storage: BaseStorage) -> CellSampler:
     spec = study.spec
     # Optuna refuses to change the choices of a study, so a changed space is a study of its own in the journal.
     shape = digest_of_json([study.context.digest, spec.space.model_dump(mode="json"), spec.objectives])
     return CellSampler(
         spec,
-        open_storage(storage, directory),
+        storage,
         f"{spec.study}-{shape[:12]}",
         capabilities=study.capabilities,
         known=read_records(directory, study.context.digest).values(),
         baseline=study.baseline,
+        owner=run_id(directory),
     )

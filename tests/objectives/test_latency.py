@@ -120,7 +120,9 @@ def test_a_machine_within_five_percent_of_its_speed_is_left_alone() -> None:
 
 
 def test_a_measurement_alone_says_what_it_would_give() -> None:
-    facts = timing_facts([a_round(9, reference_ms=1.0), a_round(10, reference_ms=1.0), a_round(11, reference_ms=1.0)], 1.0)
+    facts = timing_facts(
+        [a_round(9, reference_ms=1.0), a_round(10, reference_ms=1.0), a_round(11, reference_ms=1.0)], 1.0
+    )
     assert facts == {
         "latency_ms": 10,
         "half_width": pytest.approx(0.1),

@@ -246,7 +246,12 @@ def test_a_benchmark_says_what_ran(benchmarked: dict[str, Any]) -> None:
 
 def test_a_benchmark_of_what_is_no_model_is_refused_at_the_first_call(rows_file: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.tflite").write_bytes(b"no model at all")
-    request = {"model": str(tmp_path / "bad.tflite"), "inputs": str(rows_file), "timing": SHORT.to_json(), "reference": None}
+    request = {
+        "model": str(tmp_path / "bad.tflite"),
+        "inputs": str(rows_file),
+        "timing": SHORT.to_json(),
+        "reference": None,
+    }
     with pytest.raises(CandidateError, match="^refused: "):
         run_request({"action": "benchmark", "delegate": "none", "num_threads": 1} | request, timeout_s=120)
 

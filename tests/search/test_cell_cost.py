@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_what_a_cell_under_way_builds_is_paid_for(costs: CellCosts) -> None:
 def test_what_an_earlier_run_left_costs_nothing(costs: CellCosts, store: ArtifactStore) -> None:
     plan = plans().plan(DeploymentConfig(num_threads=2))
     call = next(plan)
-    with pytest.raises(StopIteration):
+    with suppress(StopIteration):
         while True:
             call = plan.send(kept(answer(call, STEADY), store))
     assert costs.seconds(DeploymentConfig(num_threads=2)) == 0

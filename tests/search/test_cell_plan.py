@@ -77,7 +77,11 @@ def answer(call: StageCall, timing: list[dict[str, Any]]) -> StageRecord:
             "steal_s": 0.0,
         },
     }
-    objects = {"base": {"model": "b.keras"}, "float_tflite": {"tflite": "f.tflite"}, "quantized": {"tflite": "q.tflite"}}
+    objects = {
+        "base": {"model": "b.keras"},
+        "float_tflite": {"tflite": "f.tflite"},
+        "quantized": {"tflite": "q.tflite"},
+    }
     return StageRecord(call.stage, call.key, objects.get(call.stage, {}), facts[call.stage], 1.0)
 
 

@@ -38,16 +38,20 @@ class Listener:
         self.target = 0
         self.stages: list[str] = []
         self.cells: list[CellRecord] = []
+        self.notes: list[str] = []
         self.signals: list[int] = []
 
-    def opened(self, context: StudyContext, known: int, target: int) -> None:
+    def opened(self, context: StudyContext, records: Iterable[CellRecord], known: int, target: int) -> None:
         self.target = target
 
     def stage_started(self, call: StageCall) -> None:
         self.stages.append(call.stage)
 
-    def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
+    def cell_finished(self, record: CellRecord) -> None:
         self.cells.append(record)
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
 
     def stopped(self, signal_number: int) -> None:
         self.signals.append(signal_number)

@@ -51,6 +51,8 @@ STUDY: dict[str, Any] = {
     "task": "task.py:task",
     "space": {"sparsity": [0.0, 0.5], "quantization": ["float32", "int8"], "batch_size": [1, 4]},
     "objectives": ["accuracy", "size", "latency"],
+    # How often a cell is measured again hangs on how noisy the machine is.
+    "budget": {"remeasure": 0},
 }
 
 
