@@ -68,8 +68,9 @@ class CellPlans:
     def _build_and_measure(self, draft: _Draft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
         model = draft.note((yield self.study.calls.base()))
-        if draft.config.sparsity > 0:
-            model = draft.note((yield self.study.calls.pruned(model, draft.config.sparsity)))
+        for from_sparsity, sparsity in self.study.calls.pruning_path(draft.config.sparsity):
+            model = draft.note((yield self.study.calls.pruned(model, sparsity, from_sparsity)))
+            draft.facts["pruned_from_sparsity"] = from_sparsity
         float_tflite = draft.note((yield self.study.calls.float_tflite(model, draft.config.batch_size)))
         quantized = draft.note((yield self.study.calls.quantized(float_tflite, draft.config)))
         draft.take_counts(quantized)

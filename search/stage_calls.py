@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -68,7 +68,7 @@ class StageCalls:
         device: The device that measures.
         evaluation_inputs: Digest of the evaluation inputs in the store (`.npy`).
         evaluation_labels: Digest of the labels there; None without labels.
-        seed: The study's seed.
+        sparsities: All sparsities of the study's space; which one a pruning continues from follows from them alone.
         timing: How candidates are timed.
     """
 
@@ -79,14 +79,14 @@ class StageCalls:
         *,
         evaluation_inputs: str,
         evaluation_labels: str | None,
-        seed: int,
+        sparsities: Collection[float],
         timing: Timing,
     ) -> None:
         self._loaded = loaded
         self._device = device.identity() | {"runner": digest_of_path(Path(runner.__file__))}
         self._evaluation_inputs = evaluation_inputs
         self._evaluation_labels = evaluation_labels
-        self._seed = seed
+        self._sparsities = sparsities
         self._timing = timing
 
     def identity(self) -> dict[str, Any]:
@@ -98,19 +98,27 @@ class StageCalls:
             "evaluation": [self._evaluation_inputs, self._evaluation_labels],
             "device": self._device,
             "timing": self._timing.to_json(),
+            "continued": self._continued(),
             "tools": {stage: _tools(stage)["tools"] for stage in _TOOLS},
         }
 
     def base(self) -> StageCall:
         """The trained model, in a format that later stages take."""
-        return StageCall("base", {"seed": self._seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest})
+        seed = self._loaded.task.fine_tuning.seed
+        return StageCall("base", {"seed": seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest})
 
-    def pruned(self, base: StageRecord, sparsity: float) -> StageCall:
-        """The model pruned to a sparsity and fine-tuned."""
+    def pruning_path(self, sparsity: float) -> list[tuple[float, float]]:
+        """The prunings that lead from the base model to a sparsity, as pairs of from and to."""
+        return self._loaded.task.fine_tuning.pruning_path(sparsity, self._sparsities)
+
+    def pruned(self, model: StageRecord, sparsity: float, from_sparsity: float = 0.0) -> StageCall:
+        """A model pruned to a sparsity and fine-tuned: the base model, or one that is pruned to `from_sparsity`."""
+        epochs = self._loaded.task.fine_tuning.continued_epochs
+        continued = {"from_sparsity": from_sparsity, "epochs": epochs} if from_sparsity else {}
         return StageCall(
             "pruned",
-            {"sparsity": sparsity},
-            {"model": base.objects["model"]},
+            {"sparsity": sparsity} | continued,
+            {"model": model.objects["model"]},
             _tools("pruned") | {"training": self._loaded.training_digest},
         )
 
@@ -158,6 +166,11 @@ class StageCalls:
             self._device,
             leases_device=True,
         )
+
+    def _continued(self) -> list[Any]:
+        """The prunings that start from a pruned model: which ones there are changes with the space."""
+        paths = [path for sparsity in sorted(self._sparsities) if len(path := self.pruning_path(sparsity)) > 1]
+        return [self._loaded.task.fine_tuning.continued_epochs, paths] if paths else []
 
     def _execution(self, config: DeploymentConfig) -> dict[str, Any]:
         # Threads do not change answers; only the latency stage puts their number in.

@@ -157,13 +157,15 @@ def _check_rows_fit(task: Task, inputs: Any) -> None:
 def _pruned(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     task, training = workplace.task, workplace.task.training
     assert training is not None and training.labels is not None, "the space refuses pruning without training data"
+    from_sparsity = call.params.get("from_sparsity", 0.0)
     pruned = prune(
         load_keras(_model(call, workplace, ModelFormat.KERAS)),
         call.params["sparsity"],
         inputs=training.inputs,
         labels=training.labels,
         loss=task.loss,
-        fine_tuning=task.fine_tuning,
+        fine_tuning=task.fine_tuning.continued() if from_sparsity else task.fine_tuning,
+        from_sparsity=from_sparsity,
     )
     kept = save_keras(pruned, folder)
     return _Output({"model": kept.path}, {"format": kept.format.value})

@@ -161,7 +161,7 @@ def _stage_calls(
         facts,
         evaluation_inputs=_keep_array(store, evaluation.inputs),
         evaluation_labels=None if labels is None else _keep_array(store, labels),
-        seed=spec.seed,
+        sparsities=spec.space.sparsity,
         timing=timing,
     )
 

@@ -132,6 +132,27 @@ def test_a_larger_space_reuses_what_is_there(finished: Finished, tmp_path: Path)
     write_study(study.folder, load={"samples_per_s": 5})
 
 
+def test_another_seed_of_the_sampler_trains_nothing_again(finished: Finished) -> None:
+    study, results, _ = finished
+    _, listener = run(write_study(study.folder, load={"samples_per_s": 5}, seed=1), results.directory.path)
+    assert listener.stages == []
+    write_study(study.folder, load={"samples_per_s": 5})
+
+
+def test_a_higher_sparsity_continues_from_the_lower_one_where_the_task_says_so(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path / "study",
+        task=TASK.replace("epochs=2, batch_size=16", "epochs=2, batch_size=16, continued_epochs=1"),
+        space={"sparsity": [0.75, 0.0, 0.5]},
+        budget={"cells": 3},
+    )
+    results, _ = run(study, tmp_path / "run")
+    started_from = {record.config.sparsity: record.facts.get("pruned_from_sparsity") for record in results.measured}
+    assert started_from == {0.0: None, 0.5: 0.0, 0.75: 0.5}
+    assert all(record.facts["prunable_sparsity"] >= record.config.sparsity - 0.01 for record in results.measured)
+    assert totals_by_stage(results.ledger)["pruned"].runs == 2
+
+
 def test_another_gate_judges_the_cells_anew_without_measuring_again(finished: Finished) -> None:
     study, results, _ = finished
     gated = write_study(study.folder, load={"samples_per_s": 5}, gates={"max_accuracy_drop": 1.0})
