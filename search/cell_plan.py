@@ -20,6 +20,7 @@ from litefront.objectives.power import utilisation
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
 from litefront.search.scheduler import Plan
+from litefront.search.screening import Screened, Screening
 from litefront.search.stage_calls import StageCall
 from litefront.search.store import StageRecord
 from litefront.search.study_opening import OpenStudy
@@ -41,10 +42,12 @@ class CellPlans:
     Attributes:
         study: The study.
         baseline_accuracy: What the gate compares with; None until the baseline is measured.
+        screening: Compares candidates with the baseline on a part of the rows first; None where that does not pay.
     """
 
     study: OpenStudy
     baseline_accuracy: float | None = None
+    screening: Screening | None = None
 
     def cell_digest(self, config: DeploymentConfig) -> str:
         """The cell's identity."""
@@ -75,6 +78,7 @@ class CellPlans:
         quantized = draft.note((yield self.study.calls.quantized(float_tflite, draft.config)))
         draft.take_counts(quantized)
         self._check_limits(draft)
+        yield from self._screen(draft, quantized)
         accuracy = draft.note((yield self.study.calls.accuracy(quantized, draft.config, self.study.reference)))
         draft.take_counts(accuracy)
         self._check_accuracy_gate(draft)
@@ -98,6 +102,23 @@ class CellPlans:
                     gate=name,
                     violation=found.value / limit - 1,
                 )
+
+    def _screen(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
+        """The accuracy gate, asked on a part of the rows; the candidate passes unless they leave no doubt."""
+        max_drop = self.study.spec.gates.max_accuracy_drop
+        if max_drop is None or self.screening is None:
+            return
+        screened = yield from self.screening.run(quantized, draft.config, max_drop)
+        if screened is None:
+            return
+        draft.take_screening(screened)
+        seen, (low, high) = screened.seen, screened.drop_interval
+        raise _RejectionError(
+            f"accuracy {seen.accuracy:.4f} on {seen.rows} rows is {seen.drop:.4f} ({low:.4f} to {high:.4f}) below the "
+            f"baseline's on the same rows; the gate allows {max_drop:g}",
+            gate="accuracy",
+            violation=seen.drop - max_drop,
+        )
 
     def _check_accuracy_gate(self, draft: _Draft) -> None:
         max_drop = self.study.spec.gates.max_accuracy_drop
@@ -191,6 +212,12 @@ class _Draft:
         self.facts |= record.facts["counted"]
         figures: Mapping[str, Any] = record.facts["figures"]
         self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
+
+    def take_screening(self, screened: Screened) -> None:
+        """Takes over what a part of the rows told."""
+        self.note(screened.last)
+        self.facts |= screened.last.facts["counted"] | {"screening_s": screened.seconds}
+        self.figures["accuracy"] = screened.accuracy()
 
     def take_latency(self, record: StageRecord) -> None:
         """Sums up the device's rounds and cold starts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -17,13 +17,13 @@ from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.deployment_config import DeploymentConfig
 
-__all__ = ["STAGES", "StageCall", "StageCalls"]
+__all__ = ["STAGES", "Look", "StageCall", "StageCalls"]
 
-STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "accuracy", "latency")
+STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "screening", "accuracy", "latency")
 """Every stage, in the order of a candidate's life."""
 
 # Raised when a stage's own code comes to give another result for the same inputs.
-_REVISIONS = {"base": 1, "pruned": 1, "float_tflite": 1, "quantized": 1, "reference": 1, "accuracy": 1, "latency": 1}
+_REVISIONS = dict.fromkeys(STAGES, 1)
 
 # The tools whose versions can change a stage's result.
 _TOOLS = {
@@ -60,6 +60,21 @@ class StageCall:
         )
 
 
+@dataclass(frozen=True)
+class Look:
+    """A part of the evaluation rows that candidates are screened on.
+
+    Attributes:
+        inputs: Digest of its inputs in the store (`.npy`).
+        first: Where it begins in the order of screening.
+        last: Where it ends there, exclusive: the rows that have been seen after it.
+    """
+
+    inputs: str
+    first: int
+    last: int
+
+
 class StageCalls:
     """Makes the calls of one study's stages.
 
@@ -70,6 +85,7 @@ class StageCalls:
         evaluation_labels: Digest of the labels there; None without labels.
         sparsities: All sparsities of the study's space; which one a pruning continues from follows from them alone.
         timing: How candidates are timed.
+        looks: The parts of the evaluation rows that candidates may be screened on, in order.
     """
 
     def __init__(
@@ -81,6 +97,7 @@ class StageCalls:
         evaluation_labels: str | None,
         sparsities: Collection[float],
         timing: Timing,
+        looks: Sequence[Look] = (),
     ) -> None:
         self._loaded = loaded
         self._device = device.identity() | {"runner": digest_of_path(Path(runner.__file__))}
@@ -88,6 +105,7 @@ class StageCalls:
         self._evaluation_labels = evaluation_labels
         self._sparsities = sparsities
         self._timing = timing
+        self.looks = tuple(looks)
 
     def identity(self) -> dict[str, Any]:
         """All that a cell's figures depend on beside its configuration and the base model."""
@@ -147,12 +165,32 @@ class StageCalls:
 
     def accuracy(self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord | None) -> StageCall:
         """The score of a `.tflite` on the evaluation rows."""
-        labels = reference.objects["outputs"] if reference is not None else self._evaluation_labels
-        assert labels is not None, "a task without labels is scored against the reference"
         return StageCall(
             "accuracy",
             self._execution(config),
-            self._on_evaluation_rows(quantized) | {"labels": labels},
+            self._on_evaluation_rows(quantized) | {"labels": self._labels(reference)},
+            self._device | {"metric": self._loaded.metric_digest},
+        )
+
+    def screening(
+        self,
+        quantized: StageRecord,
+        config: DeploymentConfig,
+        reference: StageRecord | None,
+        look: Look,
+        *,
+        baseline_scores: str,
+    ) -> StageCall:
+        """The scores of a `.tflite` beside the baseline's on a part of the evaluation rows."""
+        return StageCall(
+            "screening",
+            self._execution(config) | {"first": look.first, "last": look.last},
+            {
+                "tflite": quantized.objects["tflite"],
+                "rows": look.inputs,
+                "labels": self._labels(reference),
+                "baseline_scores": baseline_scores,
+            },
             self._device | {"metric": self._loaded.metric_digest},
         )
 
@@ -175,6 +213,11 @@ class StageCalls:
     def _execution(self, config: DeploymentConfig) -> dict[str, Any]:
         # Threads do not change answers; only the latency stage puts their number in.
         return {"delegate": config.delegate.value, "num_threads": 1}
+
+    def _labels(self, reference: StageRecord | None) -> str:
+        labels = reference.objects["outputs"] if reference is not None else self._evaluation_labels
+        assert labels is not None, "a task without labels is scored against the reference"
+        return labels
 
     def _on_evaluation_rows(self, quantized: StageRecord) -> dict[str, str]:
         return {"tflite": quantized.objects["tflite"], "rows": self._evaluation_inputs}

@@ -16,6 +16,7 @@ from litefront.search.ledger import Ledger
 from litefront.search.run_directory import RunDirectory, append_json_line
 from litefront.search.sampler import CellSampler, Proposal, open_journal, quiet_optuna
 from litefront.search.scheduler import Plan, Scheduler
+from litefront.search.screening import Screening, worthwhile_screening
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import Workplace, device_of_kind
 from litefront.search.stop_signals import stop_signals
@@ -104,7 +105,8 @@ def run_study(
                     study.spec, loaded, device, facts, store=store, scheduler=scheduler, timing=options.timing
                 )
                 write_study(opened, directory)
-                _Search(opened, directory, scheduler, progress, width=_WIDTH * workers.slots).run(stop)
+                width = _WIDTH * workers.slots
+                _Search(opened, directory, store, scheduler, progress, width=width).run(stop)
         finally:
             workers.close()
     return StudyResults.read(directory)
@@ -140,16 +142,25 @@ class _Search:
     Args:
         study: The study.
         directory: Where its cells are kept.
+        store: Where their stages' results are found again.
         scheduler: Carries the cells' plans out.
         progress: Told of each cell.
         width: Cells that are under way at once.
     """
 
     def __init__(
-        self, study: OpenStudy, directory: RunDirectory, scheduler: Scheduler, progress: RunProgress, *, width: int
+        self,
+        study: OpenStudy,
+        directory: RunDirectory,
+        store: ArtifactStore,
+        scheduler: Scheduler,
+        progress: RunProgress,
+        *,
+        width: int,
     ) -> None:
         self._study = study
         self._directory = directory
+        self._store = store
         self._scheduler = scheduler
         self._progress = progress
         self._width = width
@@ -193,7 +204,13 @@ class _Search:
             known = self._measure_baseline(plans)
         if known.state is CellState.FAILED:
             raise InputError(f"The float model itself must be built and measured, but {known.reason}")
-        return CellPlans(self._study, baseline_accuracy=known.value("accuracy"))
+        return CellPlans(self._study, known.value("accuracy"), self._screening(known))
+
+    def _screening(self, baseline: CellRecord) -> Screening | None:
+        accuracy = self._store.find("accuracy", baseline.stages["accuracy"])
+        if accuracy is None:
+            return None  # the store was emptied; the cells are still judged by all rows
+        return worthwhile_screening(self._study.calls, self._store, accuracy, self._study.reference)
 
     def _measure_baseline(self, plans: CellPlans) -> CellRecord:
         proposal = self._sampler.propose()

@@ -15,7 +15,7 @@ import pytest
 
 from litefront.objectives.devices import DeviceFacts
 from litefront.objectives.latency import Timing
-from litefront.search.stage_calls import STAGES, StageCall, StageCalls
+from litefront.search.stage_calls import STAGES, Look, StageCall, StageCalls
 from litefront.search.store import StageRecord
 from litefront.search.task import Dataset, Task
 from litefront.search.task_loading import LoadedTask
@@ -56,6 +56,7 @@ def calls_of(
     sparsities: tuple[float, ...] = (0.0, 0.25, 0.5),
     inputs: str = "inputs",
     labels: str = "labels",
+    baseline_scores: str = "scores",
     timing: Timing = TIMING,
 ) -> dict[str, StageCall]:
     """Every stage call of one cell, each made from what the one before it left."""
@@ -74,6 +75,7 @@ def calls_of(
         float_tflite,
         quantized,
         calls.reference(file, config),
+        calls.screening(file, config, None, Look(f"part of {inputs}", 0, 100), baseline_scores=baseline_scores),
         calls.accuracy(file, config, None),
         calls.latency(file, config),
     ]
@@ -88,7 +90,8 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
     return {stage for stage in STAGES if before[stage] != after[stage]}
 
 
-RUN_ON_DEVICE = {"reference", "accuracy", "latency"}
+RUN_ON_DEVICE = {"reference", "screening", "accuracy", "latency"}
+SCORED = {"screening", "accuracy"}
 FROM_QUANTIZED = {"quantized", *RUN_ON_DEVICE}
 FROM_FLOAT = {"float_tflite", *FROM_QUANTIZED}
 FROM_PRUNED = {"pruned", *FROM_FLOAT}
@@ -107,8 +110,9 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "training data": ({"loaded": replace(LOADED, training_digest="other")}, FROM_PRUNED),
     "representative data": ({"loaded": replace(LOADED, representative_digest="other")}, set()),
     "evaluation inputs": ({"inputs": "other"}, RUN_ON_DEVICE),
-    "evaluation labels": ({"labels": "other"}, {"accuracy"}),
-    "metric": ({"loaded": replace(LOADED, metric_digest="other")}, {"accuracy"}),
+    "evaluation labels": ({"labels": "other"}, SCORED),
+    "baseline's scores": ({"baseline_scores": "other"}, {"screening"}),
+    "metric": ({"loaded": replace(LOADED, metric_digest="other")}, SCORED),
     "packed task": ({"loaded": replace(LOADED, packed=b"other")}, set()),
     "timing": ({"timing": Timing(round_s=0.04)}, {"latency"}),
     "device kind": ({"device": replace(DEVICE, kind="other")}, RUN_ON_DEVICE),
@@ -166,6 +170,15 @@ def test_scoring_against_the_reference_depends_on_its_answers() -> None:
     one, other = (StageRecord("reference", "k", {"outputs": name}, {}, 1.0) for name in ("one", "other"))
     assert calls.accuracy(file, CONFIG, one).inputs["labels"] == "one"
     assert calls.accuracy(file, CONFIG, one).key != calls.accuracy(file, CONFIG, other).key
+
+
+def test_each_look_is_a_stage_of_its_own() -> None:
+    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels="l", sparsities=(), timing=TIMING)
+    file = StageRecord("quantized", "k", {"tflite": "t"}, {}, 1.0)
+    looks = [Look("part", 0, 100), Look("part", 100, 200), Look("other part", 0, 100)]
+    made = [calls.screening(file, CONFIG, None, look, baseline_scores="scores") for look in looks]
+    assert len({call.key for call in made}) == 3
+    assert made[1].params == {"delegate": "xnnpack", "num_threads": 1, "first": 100, "last": 200}
 
 
 def test_only_the_timing_leases_the_device() -> None:
