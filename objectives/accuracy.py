@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,26 @@ from litefront.objectives.measurement import FIDELITY, Measurement, Provenance
 from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
 from litefront.spaces.errors import CandidateError, InputError
 
-__all__ = ["measure_accuracy", "wilson_interval"]
+__all__ = ["Accuracy", "accuracy_source", "measure_accuracy", "wilson_interval"]
 
 _Z_95 = 1.959964  # the normal distribution's 97.5 % point
 _RESAMPLES = 500
 
 
-def measure_accuracy(outputs: NDArray[Any], labels: NDArray[Any], metric: str | Metric) -> Measurement:
+class Accuracy(NamedTuple):
+    """A candidate's accuracy.
+
+    Attributes:
+        figure: In [0, 1] for the built-in classification metrics; its 95 % interval is Wilson's for right-or-wrong
+            scores, and a bootstrap over rows otherwise.
+        scores: The score of each row, shape `(rows,)`; None for a metric that gives one number for all of them.
+    """
+
+    figure: Measurement
+    scores: NDArray[np.float64] | None
+
+
+def measure_accuracy(outputs: NDArray[Any], labels: NDArray[Any], metric: str | Metric) -> Accuracy:
     """Scores a candidate's outputs.
 
     Args:
@@ -26,29 +39,33 @@ def measure_accuracy(outputs: NDArray[Any], labels: NDArray[Any], metric: str | 
         labels: What it should have, or the float model's outputs for a fidelity metric; shape `(rows, ...)`.
         metric: A metric's name, import path, or the function itself.
 
-    Returns:
-        The score in [0, 1] for the built-in classification metrics; its 95 % interval is Wilson's for right-or-wrong
-        scores, and a bootstrap over rows otherwise.
-
     Raises:
         CandidateError: If the outputs are not finite.
         InputError: If the metric raises, or gives something else than a score a row or one finite number.
     """
     if not np.isfinite(outputs).all():
         raise CandidateError("the model's outputs are not finite")
-    name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
-    function = find_metric(metric)
+    name, function = _name(metric), find_metric(metric)
     scores = _scores(function, outputs, labels, name)
-    source = f"{name} on {len(outputs)} rows"
-    if name in FIDELITY_METRICS:
-        source += " against the float model"
-    return Measurement(
+    figure = Measurement(
         value=float(np.mean(scores)),
         unit=_unit(name),
         provenance=Provenance.MEASURED,
-        source=source,
+        source=accuracy_source(metric, f"{len(outputs)} rows"),
         interval=_interval(scores, function, outputs, labels),
     )
+    return Accuracy(figure, scores if scores.ndim else None)
+
+
+def accuracy_source(metric: str | Metric, rows: str) -> str:
+    """How an accuracy was obtained: by which metric, on which rows, against what."""
+    name = _name(metric)
+    against = " against the float model" if name in FIDELITY_METRICS else ""
+    return f"{name} on {rows}{against}"
+
+
+def _name(metric: str | Metric) -> str:
+    return metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
 
 
 _FRACTIONS = frozenset({"top1", "top5", "binary", "macro_f1"})

@@ -20,6 +20,7 @@ from litefront.objectives.power import utilisation
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
 from litefront.search.scheduler import Plan
+from litefront.search.screening import Screened, Screening
 from litefront.search.stage_calls import Reference, StageCall
 from litefront.search.store import StageRecord
 from litefront.search.study_opening import OpenStudy
@@ -44,11 +45,13 @@ class CellPlans:
         study: The study.
         baseline_accuracy: What the gate compares with; None until the baseline is measured.
         reference: What is timed beside each candidate; None until the baseline, which it is, is measured.
+        screening: Compares candidates with the baseline on a part of the rows first; None where that does not pay.
     """
 
     study: OpenStudy
     baseline_accuracy: float | None = None
     reference: Reference | None = None
+    screening: Screening | None = None
 
     @property
     def reference_ms(self) -> float | None:
@@ -86,12 +89,14 @@ class CellPlans:
     def _build_and_measure(self, draft: _Draft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
         model = draft.note((yield self.study.calls.base()))
-        if draft.config.sparsity > 0:
-            model = draft.note((yield self.study.calls.pruned(model, draft.config.sparsity)))
+        for from_sparsity, sparsity in self.study.calls.pruning_path(draft.config.sparsity):
+            model = draft.note((yield self.study.calls.pruned(model, sparsity, from_sparsity)))
+            draft.facts["pruned_from_sparsity"] = from_sparsity
         float_tflite = draft.note((yield self.study.calls.float_tflite(model, draft.config.batch_size)))
         quantized = draft.note((yield self.study.calls.quantized(float_tflite, draft.config)))
         draft.take_counts(quantized)
         self._check_limits(draft)
+        yield from self._screen(draft, quantized)
         accuracy = draft.note((yield self.study.calls.accuracy(quantized, draft.config, self.study.reference)))
         draft.take_counts(accuracy)
         self._check_accuracy_gate(draft)
@@ -136,6 +141,23 @@ class CellPlans:
                     gate=name,
                     violation=found.value / limit - 1,
                 )
+
+    def _screen(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
+        """The accuracy gate, asked on a part of the rows; the candidate passes unless they leave no doubt."""
+        max_drop = self.study.spec.gates.max_accuracy_drop
+        if max_drop is None or self.screening is None:
+            return
+        screened = yield from self.screening.run(quantized, draft.config, max_drop)
+        if screened is None:
+            return
+        draft.take_screening(screened)
+        seen, (low, high) = screened.seen, screened.drop_interval
+        raise _RejectionError(
+            f"accuracy {seen.accuracy:.4f} on {seen.rows} rows is {seen.drop:.4f} ({low:.4f} to {high:.4f}) below the "
+            f"baseline's on the same rows; the gate allows {max_drop:g}",
+            gate="accuracy",
+            violation=seen.drop - max_drop,
+        )
 
     def _check_accuracy_gate(self, draft: _Draft) -> None:
         max_drop = self.study.spec.gates.max_accuracy_drop
@@ -236,6 +258,12 @@ class _Draft:
         self.facts |= record.facts["counted"]
         figures: Mapping[str, Any] = record.facts["figures"]
         self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
+
+    def take_screening(self, screened: Screened) -> None:
+        """Takes over what a part of the rows told."""
+        self.note(screened.last)
+        self.facts |= screened.last.facts["counted"] | {"screening_s": screened.seconds}
+        self.figures["accuracy"] = screened.accuracy()
 
     def take_latency(self, timings: Sequence[StageRecord], reference_ms: float | None) -> None:
         """Sums up the rounds and cold starts of all timings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from litefront.search.cell_record import CellRecord
@@ -100,7 +100,7 @@ class GateSavings:
 
 
 def gate_savings(records: Iterable[CellRecord], entries: Iterable[StageEntry]) -> dict[str, GateSavings]:
-    """What each gate spared, by gate: the stages after it that its cells never came to."""
+    """What each gate spared, by gate: the stages after it that its cells never came to, less their screening."""
     totals = totals_by_stage(entries)
     means = {stage: entry.seconds_spent / entry.runs for stage, entry in totals.items() if entry.runs}
     savings: dict[str, GateSavings] = {}
@@ -112,6 +112,14 @@ def gate_savings(records: Iterable[CellRecord], entries: Iterable[StageEntry]) -
         savings[record.rejected_by] = GateSavings(
             before.rejected + 1,
             before.stages + len(spared),
-            before.seconds + sum(means.get(stage, 0.0) for stage in spared),
+            before.seconds + _seconds_spared(record, spared, means),
         )
     return savings
+
+
+def _seconds_spared(record: CellRecord, spared: Iterable[str], means: Mapping[str, float]) -> float:
+    """Of the accuracy run a cell that was screened is spared the rest."""
+    seconds = {stage: means.get(stage, 0.0) for stage in spared}
+    if "accuracy" in seconds:
+        seconds["accuracy"] = max(0.0, seconds["accuracy"] - record.facts.get("screening_s", 0.0))
+    return sum(seconds.values())

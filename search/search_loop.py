@@ -16,6 +16,7 @@ from litefront.search.membership import uncertain_cells
 from litefront.search.run_directory import JsonLineAppender, RunDirectory
 from litefront.search.sampler import CellSampler, Proposal
 from litefront.search.scheduler import Plan, Scheduler
+from litefront.search.screening import Screening, worthwhile_screening
 from litefront.search.stage_calls import Reference, StageCall
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_opening import OpenStudy
@@ -122,7 +123,8 @@ class SearchLoop:
             known = self._measure_baseline(plans)
         if known.state is CellState.FAILED:
             raise InputError(f"The float model itself must be built and measured, but {known.reason}")
-        return CellPlans(self._study, known.value("accuracy"), self._reference(known))
+        reference, screening = self._reference(known), self._screening(known)
+        return CellPlans(self._study, known.value("accuracy"), reference, screening)
 
     def _measure_baseline(self, plans: CellPlans) -> CellRecord:
         proposal = self._sampler.propose()
@@ -140,6 +142,12 @@ class SearchLoop:
         if quantized is None:
             return None
         return Reference(quantized.objects["tflite"], baseline.config, baseline.facts["reference_ms"])
+
+    def _screening(self, baseline: CellRecord) -> Screening | None:
+        accuracy = self._store.find("accuracy", baseline.stages["accuracy"])
+        if accuracy is None:
+            return None  # the store was emptied; the cells are still judged by all rows
+        return worthwhile_screening(self._study.calls, self._store, accuracy, self._study.reference)
 
     # -------------------------------------------------------------------------------------------------- search
 

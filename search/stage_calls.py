@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -17,13 +17,13 @@ from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.deployment_config import DeploymentConfig
 
-__all__ = ["STAGES", "Reference", "StageCall", "StageCalls"]
+__all__ = ["STAGES", "Look", "Reference", "StageCall", "StageCalls"]
 
-STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "accuracy", "latency")
+STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "screening", "accuracy", "latency")
 """Every stage, in the order of a candidate's life."""
 
 # Raised when a stage's own code comes to give another result for the same inputs.
-_REVISIONS = {"base": 1, "pruned": 1, "float_tflite": 1, "quantized": 1, "reference": 1, "accuracy": 1, "latency": 2}
+_REVISIONS = dict.fromkeys(STAGES, 1) | {"latency": 2}
 
 # The tools whose versions can change a stage's result.
 _TOOLS = {
@@ -79,6 +79,21 @@ class Reference:
         return {"delegate": self.config.delegate.value, "num_threads": self.config.num_threads}
 
 
+@dataclass(frozen=True)
+class Look:
+    """A part of the evaluation rows that candidates are screened on.
+
+    Attributes:
+        inputs: Digest of its inputs in the store (`.npy`).
+        first: Where it begins in the order of screening.
+        last: Where it ends there, exclusive: the rows that have been seen after it.
+    """
+
+    inputs: str
+    first: int
+    last: int
+
+
 class StageCalls:
     """Makes the calls of one study's stages.
 
@@ -87,8 +102,9 @@ class StageCalls:
         device: The device that measures.
         evaluation_inputs: Digest of the evaluation inputs in the store (`.npy`).
         evaluation_labels: Digest of the labels there; None without labels.
-        seed: The study's seed.
+        sparsities: All sparsities of the study's space; which one a pruning continues from follows from them alone.
         timing: How candidates are timed.
+        looks: The parts of the evaluation rows that candidates may be screened on, in order.
     """
 
     def __init__(
@@ -98,15 +114,17 @@ class StageCalls:
         *,
         evaluation_inputs: str,
         evaluation_labels: str | None,
-        seed: int,
+        sparsities: Collection[float],
         timing: Timing,
+        looks: Sequence[Look] = (),
     ) -> None:
         self._loaded = loaded
         self._device = device.identity() | {"runner": digest_of_path(Path(runner.__file__))}
         self._evaluation_inputs = evaluation_inputs
         self._evaluation_labels = evaluation_labels
-        self._seed = seed
+        self._sparsities = sparsities
         self._timing = timing
+        self.looks = tuple(looks)
 
     def identity(self) -> dict[str, Any]:
         """All that a cell's figures depend on beside its configuration and the base model."""
@@ -117,19 +135,27 @@ class StageCalls:
             "evaluation": [self._evaluation_inputs, self._evaluation_labels],
             "device": self._device,
             "timing": self._timing.to_json(),
+            "continued": self._continued(),
             "tools": {stage: _tools(stage)["tools"] for stage in _TOOLS},
         }
 
     def base(self) -> StageCall:
         """The trained model, in a format that later stages take."""
-        return StageCall("base", {"seed": self._seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest})
+        seed = self._loaded.task.fine_tuning.seed
+        return StageCall("base", {"seed": seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest})
 
-    def pruned(self, base: StageRecord, sparsity: float) -> StageCall:
-        """The model pruned to a sparsity and fine-tuned."""
+    def pruning_path(self, sparsity: float) -> list[tuple[float, float]]:
+        """The prunings that lead from the base model to a sparsity, as pairs of from and to."""
+        return self._loaded.task.fine_tuning.pruning_path(sparsity, self._sparsities)
+
+    def pruned(self, model: StageRecord, sparsity: float, from_sparsity: float = 0.0) -> StageCall:
+        """A model pruned to a sparsity and fine-tuned: the base model, or one that is pruned to `from_sparsity`."""
+        epochs = self._loaded.task.fine_tuning.continued_epochs
+        continued = {"from_sparsity": from_sparsity, "epochs": epochs} if from_sparsity else {}
         return StageCall(
             "pruned",
-            {"sparsity": sparsity},
-            {"model": base.objects["model"]},
+            {"sparsity": sparsity} | continued,
+            {"model": model.objects["model"]},
             _tools("pruned") | {"training": self._loaded.training_digest},
         )
 
@@ -158,12 +184,32 @@ class StageCalls:
 
     def accuracy(self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord | None) -> StageCall:
         """The score of a `.tflite` on the evaluation rows."""
-        labels = reference.objects["outputs"] if reference is not None else self._evaluation_labels
-        assert labels is not None, "a task without labels is scored against the reference"
         return StageCall(
             "accuracy",
             self._execution(config),
-            self._on_evaluation_rows(quantized) | {"labels": labels},
+            self._on_evaluation_rows(quantized) | {"labels": self._labels(reference)},
+            self._device | {"metric": self._loaded.metric_digest},
+        )
+
+    def screening(
+        self,
+        quantized: StageRecord,
+        config: DeploymentConfig,
+        reference: StageRecord | None,
+        look: Look,
+        *,
+        baseline_scores: str,
+    ) -> StageCall:
+        """The scores of a `.tflite` beside the baseline's on a part of the evaluation rows."""
+        return StageCall(
+            "screening",
+            self._execution(config) | {"first": look.first, "last": look.last},
+            {
+                "tflite": quantized.objects["tflite"],
+                "rows": look.inputs,
+                "labels": self._labels(reference),
+                "baseline_scores": baseline_scores,
+            },
             self._device | {"metric": self._loaded.metric_digest},
         )
 
@@ -189,9 +235,19 @@ class StageCalls:
             leases_device=True,
         )
 
+    def _continued(self) -> list[Any]:
+        """The prunings that start from a pruned model: which ones there are changes with the space."""
+        paths = [path for sparsity in sorted(self._sparsities) if len(path := self.pruning_path(sparsity)) > 1]
+        return [self._loaded.task.fine_tuning.continued_epochs, paths] if paths else []
+
     def _execution(self, config: DeploymentConfig) -> dict[str, Any]:
         # Threads do not change answers; only the latency stage puts their number in.
         return {"delegate": config.delegate.value, "num_threads": 1}
+
+    def _labels(self, reference: StageRecord | None) -> str:
+        labels = reference.objects["outputs"] if reference is not None else self._evaluation_labels
+        assert labels is not None, "a task without labels is scored against the reference"
+        return labels
 
     def _on_evaluation_rows(self, quantized: StageRecord) -> dict[str, str]:
         return {"tflite": quantized.objects["tflite"], "rows": self._evaluation_inputs}

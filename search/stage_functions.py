@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from litefront.objectives.accuracy import measure_accuracy
+from litefront.objectives.accuracy import accuracy_source, measure_accuracy
 from litefront.objectives.devices import DEVICE_KINDS, Candidate, Device
 from litefront.objectives.latency import Timing
+from litefront.objectives.screening import PairedScores, row_order
 from litefront.objectives.size import measure_size
 from litefront.search.run_directory import explain_os_error
 from litefront.search.stage_calls import StageCall
@@ -159,13 +160,15 @@ def _check_rows_fit(task: Task, inputs: Any) -> None:
 def _pruned(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     task, training = workplace.task, workplace.task.training
     assert training is not None and training.labels is not None, "the space refuses pruning without training data"
+    from_sparsity = call.params.get("from_sparsity", 0.0)
     pruned = prune(
         load_keras(_model(call, workplace, ModelFormat.KERAS)),
         call.params["sparsity"],
         inputs=training.inputs,
         labels=training.labels,
         loss=task.loss,
-        fine_tuning=task.fine_tuning,
+        fine_tuning=task.fine_tuning.continued() if from_sparsity else task.fine_tuning,
+        from_sparsity=from_sparsity,
     )
     kept = save_keras(pruned, folder)
     return _Output({"model": kept.path}, {"format": kept.format.value})
@@ -195,9 +198,35 @@ def _reference(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
 def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     outputs, reply = _infer(call, workplace, folder)
     labels = np.load(workplace.store.path(call.inputs["labels"]))
-    figure = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by)
-    delegation = {name: reply[name] for name in ("delegated_nodes", "nodes")}
-    return _Output(facts={"figures": {"accuracy": figure.to_json()}, "counted": delegation})
+    accuracy = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by)
+    facts = {"figures": {"accuracy": accuracy.figure.to_json()}, "counted": _delegation(reply)}
+    if accuracy.scores is None:
+        return _Output(facts=facts)
+    np.save(folder / "scores.npy", accuracy.scores)
+    return _Output({"scores": folder / "scores.npy"}, facts)
+
+
+def _screening(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
+    outputs, reply = _infer(call, workplace, folder)
+    labels, baseline = (np.load(workplace.store.path(call.inputs[name])) for name in ("labels", "baseline_scores"))
+    first, last = call.params["first"], call.params["last"]
+    picked = row_order(len(labels))[first:last]
+    metric = workplace.task.scored_by
+    accuracy = measure_accuracy(np.load(outputs), labels[picked], metric)
+    if accuracy.scores is None:
+        raise InputError("The metric must score each row of any rows, but it gave one number for some of them.")
+    return _Output(
+        facts={
+            "paired_scores": asdict(PairedScores.of(accuracy.scores, baseline[picked])),
+            "unit": accuracy.figure.unit,
+            "source": accuracy_source(metric, f"{last} of {len(labels)} rows"),
+            "counted": _delegation(reply),
+        }
+    )
+
+
+def _delegation(reply: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: reply[name] for name in ("delegated_nodes", "nodes")}
 
 
 def _latency(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
@@ -215,6 +244,7 @@ _FUNCTIONS: dict[str, Callable[[StageCall, Workplace, Path], _Output]] = {
     "float_tflite": _float_tflite,
     "quantized": _quantized,
     "reference": _reference,
+    "screening": _screening,
     "accuracy": _accuracy,
     "latency": _latency,
 }

@@ -6,16 +6,18 @@ import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from litefront.objectives.devices import Device, DeviceFacts
 from litefront.objectives.latency import Timing
+from litefront.objectives.screening import look_ends, row_order
 from litefront.search.digests import digest_of_json
 from litefront.search.run_directory import RunDirectory, write_atomically
 from litefront.search.scheduler import Scheduler
-from litefront.search.stage_calls import StageCalls
+from litefront.search.stage_calls import Look, StageCalls
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_results import StudyContext
 from litefront.search.study_spec import StudySpec
@@ -161,9 +163,16 @@ def _stage_calls(
         facts,
         evaluation_inputs=_keep_array(store, evaluation.inputs),
         evaluation_labels=None if labels is None else _keep_array(store, labels),
-        seed=spec.seed,
+        sparsities=spec.space.sparsity,
         timing=timing,
+        looks=_keep_looks(store, evaluation.inputs) if spec.gates.max_accuracy_drop is not None else (),
     )
+
+
+def _keep_looks(store: ArtifactStore, inputs: Any) -> list[Look]:
+    """Puts the parts of the evaluation rows that candidates are screened on into the store."""
+    order, ends = row_order(len(inputs)), look_ends(len(inputs))
+    return [Look(_keep_array(store, inputs[order[first:last]]), first, last) for first, last in pairwise((0, *ends))]
 
 
 def _keep_array(store: ArtifactStore, array: Any) -> str:

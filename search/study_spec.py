@@ -101,6 +101,7 @@ class FilesTask(_Strict):
         epochs: Of fine-tuning after pruning.
         batch_size: Rows a fine-tuning step.
         learning_rate: Of fine-tuning, at its start.
+        continued_epochs: As in `FineTuning`.
     """
 
     model: str
@@ -110,6 +111,7 @@ class FilesTask(_Strict):
     epochs: int = Field(default=2, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+    continued_epochs: int | None = Field(default=None, ge=1)
 
 
 class Load(_Strict):

@@ -37,8 +37,8 @@ class Task:
     """A model to search, and everything that the search needs to know about it.
 
     Attributes:
-        model: Gives the trained tf_keras model (called once, in a worker process, with seeds set), or the path of a
-            `.keras`, `.h5`, SavedModel or float `.tflite` model.
+        model: Gives the trained tf_keras model (called once, in a worker process, seeded with the fine-tuning's seed),
+            or the path of a `.keras`, `.h5`, SavedModel or float `.tflite` model.
         evaluation: Rows that accuracy is measured on; never trained or calibrated on. Without labels, agreement with
             the float model is the accuracy.
         training: Rows that a pruned model is fine-tuned on; None if the model cannot be trained further.

@@ -116,7 +116,9 @@ def _task_from_files(files: FilesTask, folder: Path) -> Task:
         representative=arrays.get("representative_inputs"),
         loss=files.loss,
         metric=files.metric,
-        fine_tuning=FineTuning(files.epochs, files.batch_size, files.learning_rate),
+        fine_tuning=FineTuning(
+            files.epochs, files.batch_size, files.learning_rate, continued_epochs=files.continued_epochs
+        ),
     )
 
 
@@ -167,12 +169,13 @@ def _with_digests(task: Task, code: list[str], packed: bytes) -> LoadedTask:
     except OSError as error:
         problem = f"The task's model must be a file or folder, but {error.filename}: {error.strerror}."
         raise InputError(problem) from error
-    settings = vars(task.fine_tuning) | {"loss": _name_of(task.loss)}
+    # How a pruned model is pruned further is in the key of each stage that does so.
+    settings = {name: value for name, value in vars(task.fine_tuning).items() if name != "continued_epochs"}
     metric = task.scored_by
     return LoadedTask(
         task=task,
         model_digest=digest_of_json([code, files, data]),
-        training_digest=digest_of_json([code, data, settings]),
+        training_digest=digest_of_json([code, data, settings | {"loss": _name_of(task.loss)}]),
         representative_digest=digest_of_array(task.calibration_rows()),
         metric_digest=digest_of_json(metric if metric in METRICS else [code, _name_of(metric)]),
         packed=packed,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,42 @@ class FineTuning:
         epochs: Passes over the training data.
         batch_size: Rows a training step.
         learning_rate: Of Adam, at the start; it falls to zero along a cosine.
-        seed: Of the shuffling and of whatever is random in the model.
+        seed: Of all training: the base model's initial weights, the shuffling, and whatever is random in the model.
+        continued_epochs: None prunes every sparsity from the base model. A number prunes it from the model of the next
+            lower sparsity of the study's space instead, in that many epochs; the lowest still starts from the base.
     """
 
     epochs: int = 2
     batch_size: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
+    continued_epochs: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
             raise ValueError(f"`epochs >= 1`, `batch_size >= 1` and `learning_rate > 0` must hold, but got {self}.")
+        if self.continued_epochs is not None and self.continued_epochs < 1:
+            raise ValueError(f"`continued_epochs` must be None or at least 1, but got {self.continued_epochs}.")
+
+    def continued(self) -> FineTuning:
+        """The fine-tuning of a model that is pruned already."""
+        assert self.continued_epochs is not None, "only a task that says so continues"
+        return replace(self, epochs=self.continued_epochs)
+
+    def pruning_path(self, sparsity: float, sparsities: Collection[float]) -> list[tuple[float, float]]:
+        """The prunings that lead from the base model to a sparsity.
+
+        Args:
+            sparsity: Where it ends; 0 needs no pruning.
+            sparsities: All sparsities of the study's space.
+
+        Returns:
+            For each pruning the sparsity that it starts from, 0 for the base model, and the one that it ends at.
+        """
+        if sparsity == 0:
+            return []
+        lower = [] if self.continued_epochs is None else sorted(s for s in sparsities if 0 < s < sparsity)
+        return list(pairwise((0.0, *lower, sparsity)))
 
 
 @dataclass(frozen=True)
@@ -86,6 +112,7 @@ def prune(
     labels: np.ndarray,
     loss: str | Callable[..., Any],
     fine_tuning: FineTuning,
+    from_sparsity: float = 0.0,
 ) -> Any:
     """Prunes a tf_keras model to a sparsity while fine-tuning it.
 
@@ -96,6 +123,8 @@ def prune(
         labels: Their labels, shape `(rows, ...)`.
         loss: A Keras loss, by name or as a function.
         fine_tuning: How to train.
+        from_sparsity: What the model is pruned to already: the schedule starts there, so that its zeros are masked from
+            the first step on.
 
     Returns:
         The pruned model without the pruning wrappers.
@@ -109,7 +138,11 @@ def prune(
     seed_everything(fine_tuning.seed)
     steps = PruningSteps.count(len(inputs), fine_tuning)
     schedule = tfmot.sparsity.keras.PolynomialDecay(
-        initial_sparsity=0.0, final_sparsity=sparsity, begin_step=0, end_step=steps.end, frequency=steps.frequency
+        initial_sparsity=from_sparsity,
+        final_sparsity=sparsity,
+        begin_step=0,
+        end_step=steps.end,
+        frequency=steps.frequency,
     )
     prunable = prunable_layers(model)
     if not prunable:

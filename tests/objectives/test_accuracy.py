@@ -44,21 +44,21 @@ def one_hot(*classes: int) -> np.ndarray:
 
 def test_accuracy_is_the_share_of_right_rows_with_wilsons_interval() -> None:
     outputs, labels = one_hot(*[0] * 100), np.array([0] * 90 + [1] * 10)
-    figure = measure_accuracy(outputs, labels, "top1")
+    figure = measure_accuracy(outputs, labels, "top1").figure
     assert figure.value == pytest.approx(0.9)
     assert figure.interval == pytest.approx((0.8256, 0.9448), abs=5e-5)
     assert (figure.unit, figure.provenance, figure.source) == ("fraction", Provenance.MEASURED, "top1 on 100 rows")
 
 
 def test_a_fidelity_says_what_it_compares_with() -> None:
-    figure = measure_accuracy(one_hot(0, 1), one_hot(0, 1), "argmax_agreement")
+    figure = measure_accuracy(one_hot(0, 1), one_hot(0, 1), "argmax_agreement").figure
     assert figure.source == "argmax_agreement on 2 rows against the float model"
 
 
 def test_scores_between_right_and_wrong_get_an_interval_around_their_mean() -> None:
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(400, 1))
-    figure = measure_accuracy(outputs, np.zeros((400, 1)), "neg_mean_squared_error")
+    figure = measure_accuracy(outputs, np.zeros((400, 1)), "neg_mean_squared_error").figure
     squares = outputs[:, 0] ** 2
     # The bootstrap of a mean of 400 rows is close to the normal interval.
     half_width = 1.96 * squares.std() / np.sqrt(400)
@@ -68,12 +68,12 @@ def test_scores_between_right_and_wrong_get_an_interval_around_their_mean() -> N
 
 
 def test_scores_that_are_all_alike_have_no_width() -> None:
-    figure = measure_accuracy(np.ones((5, 1)), np.zeros((5, 1)) + 0.5, "neg_mean_squared_error")
+    figure = measure_accuracy(np.ones((5, 1)), np.zeros((5, 1)) + 0.5, "neg_mean_squared_error").figure
     assert (figure.value, figure.interval) == (-0.25, (-0.25, -0.25))
 
 
 def test_one_row_is_enough() -> None:
-    figure = measure_accuracy(one_hot(1), np.array([1]), "top1")
+    figure = measure_accuracy(one_hot(1), np.array([1]), "top1").figure
     # By hand: 1 / (1 + z^2) = 1 / 4.8415
     assert figure.value == 1.0
     assert figure.interval == pytest.approx((0.2065, 1.0), abs=5e-5)
@@ -81,7 +81,7 @@ def test_one_row_is_enough() -> None:
 
 def test_a_metric_of_one_number_is_resampled_over_rows() -> None:
     outputs, labels = one_hot(*[0] * 50, *[1] * 50), np.array([0] * 40 + [1] * 60)
-    figure = measure_accuracy(outputs, labels, "macro_f1")
+    figure = measure_accuracy(outputs, labels, "macro_f1").figure
     # Class 0: 2 x 40 / (50 + 40); class 1: 2 x 50 / (50 + 60).
     assert figure.value == pytest.approx((80 / 90 + 100 / 110) / 2)
     assert figure.interval is not None
@@ -93,7 +93,7 @@ def test_a_metric_of_ones_own_is_named_by_its_function() -> None:
     def half(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return np.full(len(outputs), 0.5)
 
-    figure = measure_accuracy(one_hot(0, 1), np.array([0, 1]), half)
+    figure = measure_accuracy(one_hot(0, 1), np.array([0, 1]), half).figure
     assert (figure.value, figure.unit, figure.source) == (0.5, "score", "half on 2 rows")
 
 
@@ -154,7 +154,7 @@ def nan_without_both(outputs: np.ndarray, labels: np.ndarray) -> float:
 def test_a_resample_that_the_metric_cannot_score_is_left_out(metric: Any) -> None:
     # One row in ten is of the other class: a third of the resamples (0.9 ** 10) miss it.
     labels = np.array([0] * 9 + [1])
-    figure = measure_accuracy(np.zeros((10, 2)), labels, metric)
+    figure = measure_accuracy(np.zeros((10, 2)), labels, metric).figure
     assert figure.value == pytest.approx(0.1)
     assert figure.interval is not None
     assert figure.interval[0] == pytest.approx(0.1)

@@ -32,7 +32,9 @@ def open_made_study(spec: StudySpec) -> OpenStudy:
     loaded: Any = SimpleNamespace(
         model_digest="m", training_digest="t", representative_digest="r", metric_digest="s", is_fidelity=False
     )
-    calls = StageCalls(loaded, FACTS, evaluation_inputs="e.npy", evaluation_labels="l.npy", timing=Timing())
+    calls = StageCalls(
+        loaded, FACTS, evaluation_inputs="e.npy", evaluation_labels="l.npy", sparsities=(), timing=Timing()
+    )
     capabilities = Capabilities(FACTS.cores, None, None, None)
     space = spec.space.search_space()
     context = StudyContext(

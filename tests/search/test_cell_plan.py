@@ -48,7 +48,9 @@ def plans(reference: Reference | None = REFERENCE, **gates: float) -> CellPlans:
     """The plans of a study that is open, but for what its device and its task would add."""
     loaded: Any = SimpleNamespace(model_digest="m", representative_digest="r", metric_digest="t")
     device = DeviceFacts("host", "a processor", "x86_64", 2, "ai-edge-litert 2")
-    calls = StageCalls(loaded, device, evaluation_inputs="e.npy", evaluation_labels="l.npy", seed=0, timing=Timing())
+    calls = StageCalls(
+        loaded, device, evaluation_inputs="e.npy", evaluation_labels="l.npy", sparsities=(), timing=Timing()
+    )
     opened: Any = SimpleNamespace(
         calls=calls,
         spec=SimpleNamespace(gates=Gates(**gates), load=Load(samples_per_s=10.0), device_name="host"),

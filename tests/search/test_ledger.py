@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from litefront.search.ledger import Ledger, StageTotals, totals_by_stage
+from litefront.search.cell_record import CellState
+from litefront.search.ledger import GateSavings, Ledger, StageTotals, gate_savings, totals_by_stage
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.stage_calls import STAGES
 from litefront.search.study_results import StageEntry
 from litefront.spaces.errors import StoreError
+from tests.search.records import make_record
 
 
 def test_runs_hits_failures_and_repeats_are_counted_apart() -> None:
@@ -43,6 +46,34 @@ def test_stages_come_in_the_order_of_a_candidates_life() -> None:
 
 def test_an_empty_ledger_has_no_stages() -> None:
     assert totals_by_stage(iter(())) == {}
+
+
+SPENT = [
+    StageEntry("screening", "s", "run", 1.0),
+    StageEntry("accuracy", "a", "run", 10.0),
+    StageEntry("accuracy", "b", "run", 20.0),
+    StageEntry("latency", "c", "run", 4.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("gate", "stages", "facts", "savings"),
+    [
+        ("size", (), {}, GateSavings(1, 2, 15.0 + 4.0)),
+        ("accuracy", ("accuracy",), {}, GateSavings(1, 1, 4.0)),
+        # What was screened on a part of the rows is spared the rest of the accuracy run.
+        ("accuracy", ("screening",), {"screening_s": 1.5}, GateSavings(1, 2, 15.0 - 1.5 + 4.0)),
+        ("accuracy", ("screening",), {"screening_s": 16.0}, GateSavings(1, 2, 4.0)),
+        ("latency", ("accuracy", "latency"), {}, GateSavings(1, 0, 0.0)),
+    ],
+)
+def test_a_gate_spares_what_its_cells_never_came_to(
+    gate: str, stages: tuple[str, ...], facts: dict[str, float], savings: GateSavings
+) -> None:
+    rejected = replace(
+        make_record(state=CellState.REJECTED, facts=facts), rejected_by=gate, stages=dict.fromkeys(stages, "key")
+    )
+    assert gate_savings([rejected, make_record("measured")], SPENT) == {gate: savings}
 
 
 def test_entries_are_read_back_in_order(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ import pytest
 
 from litefront.objectives.devices import DeviceFacts
 from litefront.objectives.latency import Timing
-from litefront.search.stage_calls import STAGES, StageCall, StageCalls
+from litefront.search.stage_calls import STAGES, Look, StageCall, StageCalls
 from litefront.search.store import StageRecord
 from litefront.search.task import Dataset, Task
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import FineTuning
 
 LOADED = LoadedTask(
     task=Task(model="model.keras", evaluation=Dataset(np.zeros((1, 2)))),
@@ -38,6 +39,10 @@ CONFIG = DeploymentConfig(
 )
 
 
+def fine_tuned(**settings: Any) -> LoadedTask:
+    return replace(LOADED, task=replace(LOADED.task, fine_tuning=FineTuning(**settings)))
+
+
 def left(call: StageCall, *names: str, **facts: Any) -> StageRecord:
     """What a stage leaves: objects that differ as its key does."""
     return StageRecord(call.stage, call.key, {name: f"{name} of {call.key}" for name in names}, facts, 1.0)
@@ -48,15 +53,19 @@ def calls_of(
     *,
     loaded: LoadedTask = LOADED,
     device: DeviceFacts = DEVICE,
-    seed: int = 0,
+    sparsities: tuple[float, ...] = (0.0, 0.25, 0.5),
     inputs: str = "inputs",
     labels: str = "labels",
+    baseline_scores: str = "scores",
     timing: Timing = TIMING,
 ) -> dict[str, StageCall]:
     """Every stage call of one cell, each made from what the one before it left."""
-    calls = StageCalls(loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, seed=seed, timing=timing)
-    base = calls.base()
-    pruned = calls.pruned(left(base, "model"), config.sparsity)
+    calls = StageCalls(
+        loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, sparsities=sparsities, timing=timing
+    )
+    base = pruned = calls.base()
+    for from_sparsity, sparsity in calls.pruning_path(config.sparsity):
+        pruned = calls.pruned(left(pruned, "model"), sparsity, from_sparsity)
     float_tflite = calls.float_tflite(left(pruned, "model", format="keras"), config.batch_size)
     quantized = calls.quantized(left(float_tflite, "tflite"), config)
     file = left(quantized, "tflite")
@@ -66,6 +75,7 @@ def calls_of(
         float_tflite,
         quantized,
         calls.reference(file, config),
+        calls.screening(file, config, None, Look(f"part of {inputs}", 0, 100), baseline_scores=baseline_scores),
         calls.accuracy(file, config, None),
         calls.latency(file, config),
     ]
@@ -80,7 +90,8 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
     return {stage for stage in STAGES if before[stage] != after[stage]}
 
 
-RUN_ON_DEVICE = {"reference", "accuracy", "latency"}
+RUN_ON_DEVICE = {"reference", "screening", "accuracy", "latency"}
+SCORED = {"screening", "accuracy"}
 FROM_QUANTIZED = {"quantized", *RUN_ON_DEVICE}
 FROM_FLOAT = {"float_tflite", *FROM_QUANTIZED}
 FROM_PRUNED = {"pruned", *FROM_FLOAT}
@@ -89,12 +100,19 @@ EVERY_STAGE = set(STAGES)
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "nothing": ({}, set()),
     "model": ({"loaded": replace(LOADED, model_digest="other")}, EVERY_STAGE),
-    "seed": ({"seed": 1}, EVERY_STAGE),
+    "seed of training": ({"loaded": fine_tuned(seed=1)}, EVERY_STAGE),
+    "sparsities": ({"sparsities": (0.5, 0.75)}, set()),
+    "continued": ({"loaded": fine_tuned(continued_epochs=1)}, FROM_PRUNED),
+    "continued from nothing": (
+        {"loaded": fine_tuned(continued_epochs=1), "sparsities": (0.0, 0.5, 0.75)},
+        set(),
+    ),
     "training data": ({"loaded": replace(LOADED, training_digest="other")}, FROM_PRUNED),
     "representative data": ({"loaded": replace(LOADED, representative_digest="other")}, set()),
     "evaluation inputs": ({"inputs": "other"}, RUN_ON_DEVICE),
-    "evaluation labels": ({"labels": "other"}, {"accuracy"}),
-    "metric": ({"loaded": replace(LOADED, metric_digest="other")}, {"accuracy"}),
+    "evaluation labels": ({"labels": "other"}, SCORED),
+    "baseline's scores": ({"baseline_scores": "other"}, {"screening"}),
+    "metric": ({"loaded": replace(LOADED, metric_digest="other")}, SCORED),
     "packed task": ({"loaded": replace(LOADED, packed=b"other")}, set()),
     "timing": ({"timing": Timing(round_s=0.04)}, {"latency"}),
     "device kind": ({"device": replace(DEVICE, kind="other")}, RUN_ON_DEVICE),
@@ -123,12 +141,23 @@ def test_representative_data_matters_to_static_range_only(quantization: Quantiza
     assert changed(keys_of(config), keys_of(config, loaded=other)) == expected
 
 
+def test_what_a_pruning_continues_from_and_for_how_long_is_in_its_key() -> None:
+    def pruned(epochs: int | None, sparsities: tuple[float, ...] = (0.0, 0.25, 0.5)) -> StageCall:
+        return calls_of(loaded=fine_tuned(continued_epochs=epochs), sparsities=sparsities)["pruned"]
+
+    assert pruned(None).params == {"sparsity": 0.5}
+    assert pruned(2).params == {"sparsity": 0.5, "from_sparsity": 0.25, "epochs": 2}
+    assert pruned(2).inputs != pruned(None).inputs
+    assert pruned(2, (0.5, 0.25)).key == pruned(2, (0.25, 0.0, 0.5, 0.75)).key  # neither order nor what lies above
+    assert len({call.key for call in (pruned(None), pruned(1), pruned(2), pruned(2, (0.3, 0.5)))}) == 4
+
+
 def test_keys_of_different_stages_differ() -> None:
     assert len(set(keys_of().values())) == len(STAGES)
 
 
 def test_a_key_depends_on_the_format_of_the_model() -> None:
-    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels="l", seed=0, timing=Timing())
+    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels="l", sparsities=(), timing=TIMING)
     keras, saved = (
         StageRecord("base", "k", {"model": "m"}, {"format": name}, 1.0) for name in ("keras", "saved_model")
     )
@@ -136,11 +165,20 @@ def test_a_key_depends_on_the_format_of_the_model() -> None:
 
 
 def test_scoring_against_the_reference_depends_on_its_answers() -> None:
-    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels=None, seed=0, timing=Timing())
+    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels=None, sparsities=(), timing=TIMING)
     file = StageRecord("quantized", "k", {"tflite": "t"}, {}, 1.0)
     one, other = (StageRecord("reference", "k", {"outputs": name}, {}, 1.0) for name in ("one", "other"))
     assert calls.accuracy(file, CONFIG, one).inputs["labels"] == "one"
     assert calls.accuracy(file, CONFIG, one).key != calls.accuracy(file, CONFIG, other).key
+
+
+def test_each_look_is_a_stage_of_its_own() -> None:
+    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels="l", sparsities=(), timing=TIMING)
+    file = StageRecord("quantized", "k", {"tflite": "t"}, {}, 1.0)
+    looks = [Look("part", 0, 100), Look("part", 100, 200), Look("other part", 0, 100)]
+    made = [calls.screening(file, CONFIG, None, look, baseline_scores="scores") for look in looks]
+    assert len({call.key for call in made}) == 3
+    assert made[1].params == {"delegate": "xnnpack", "num_threads": 1, "first": 100, "last": 200}
 
 
 def test_only_the_timing_leases_the_device() -> None:
@@ -166,10 +204,12 @@ def test_keys_of_building_stages_hold_the_versions_of_their_tools(stage: str) ->
         {"labels": "other"},
         {"device": replace(DEVICE, processor="other")},
         {"timing": Timing(round_s=0.04)},
+        {"loaded": fine_tuned(continued_epochs=1)},
     ],
 )
 def test_the_identity_of_a_study_changes_with_what_its_figures_depend_on(changes: dict[str, Any]) -> None:
     def identity(
+        sparsities: tuple[float, ...] = (0.25, 0.5),
         loaded: LoadedTask = LOADED,
         device: DeviceFacts = DEVICE,
         inputs: str = "inputs",
@@ -177,8 +217,9 @@ def test_the_identity_of_a_study_changes_with_what_its_figures_depend_on(changes
         timing: Timing = TIMING,
     ) -> dict[str, Any]:
         return StageCalls(
-            loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, seed=0, timing=timing
+            loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, sparsities=sparsities, timing=timing
         ).identity()
 
     assert identity() == identity()
     assert identity(**changes) != identity()
+    assert identity(sparsities=(0.25, 0.5, 0.75)) == identity()

@@ -13,6 +13,7 @@ import pytest
 
 from litefront.objectives.devices import HostDevice
 from litefront.objectives.latency import Timing
+from litefront.objectives.screening import PairedScores, row_order
 from litefront.search.digests import digest_of_path
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone, Workplace, run_stage
@@ -152,6 +153,56 @@ def test_accuracy_says_how_many_nodes_the_delegate_took(made: Made) -> None:
     assert 0 < counted["delegated_nodes"] <= counted["nodes"]
     without = made.run_on_rows("accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels)
     assert without.facts["counted"]["delegated_nodes"] == 0
+
+
+def test_accuracy_leaves_the_score_of_each_row(made: Made, rows: Rows) -> None:
+    answers = run_rows(made.content(made.quantized, "tflite"), rows[0]).argmax(axis=1)
+    kept = np.load(made.workplace.store.path(made.accuracy.objects["scores"]))
+    np.testing.assert_array_equal(kept, answers == rows[1])
+
+
+def test_a_metric_of_one_number_leaves_no_scores(made: Made) -> None:
+    call, workplace = scored(made, np.load(made.workplace.store.path(made.labels)), metric="macro_f1")
+    assert succeed(call, workplace).objects == {}
+
+
+def test_screening_compares_the_rows_of_its_look_with_the_baselines(made: Made, rows: Rows) -> None:
+    store = made.workplace.store
+    picked = row_order(len(rows[0]))[6:14]
+    # A baseline that is right on even rows alone: what differs from it differs row by row.
+    baseline = (np.arange(len(rows[0])) % 2 == 0).astype(float)
+    record = made.run(
+        "screening",
+        XNNPACK | {"first": 6, "last": 14},
+        tflite=made.quantized.objects["tflite"],
+        rows=keep_array(store, rows[0][picked]),
+        labels=made.labels,
+        baseline_scores=keep_array(store, baseline),
+    )
+    right = np.load(store.path(made.accuracy.objects["scores"]))[picked]
+    seen = PairedScores(**record.facts["paired_scores"])
+    assert (seen.rows, seen.score_sum, seen.right_or_wrong) == (8, right.sum(), True)
+    assert seen.drop_sum == baseline[picked].sum() - right.sum()
+    assert seen.drop_squares == np.count_nonzero(baseline[picked] != right)
+    assert (record.facts["unit"], record.facts["source"]) == ("fraction", "top1 on 14 of 22 rows")
+    assert record.facts["counted"] == made.accuracy.facts["counted"]
+
+
+def test_screening_by_fidelity_compares_with_the_float_models_answers(made: Made, rows: Rows) -> None:
+    store, picked = made.workplace.store, row_order(len(rows[0]))[:8]
+    inputs = {
+        "tflite": made.quantized.objects["tflite"],
+        "rows": keep_array(store, rows[0][picked]),
+        "labels": made.reference.objects["outputs"],
+        "baseline_scores": keep_array(store, np.ones(len(rows[0]))),
+    }
+    unlabelled = replace(made.workplace.task, evaluation=Dataset(rows[0]))
+    call = StageCall("screening", XNNPACK | {"first": 0, "last": 8}, inputs)
+    facts = succeed(call, replace(made.workplace, task=unlabelled)).facts
+    ours = run_rows(made.content(made.quantized, "tflite"), rows[0][picked]).argmax(axis=1)
+    theirs = np.load(store.path(made.reference.objects["outputs"]))[picked].argmax(axis=1)
+    assert facts["paired_scores"]["drop_sum"] == np.count_nonzero(ours != theirs)
+    assert facts["source"] == "argmax_agreement on 8 of 22 rows against the float model"
 
 
 def test_latency_leaves_the_rounds_as_they_were_taken(made: Made) -> None:

@@ -153,7 +153,7 @@ def test_an_unknown_key_of_a_task_by_files_names_its_keys(path: Path) -> None:
     assert problems(path, GOOD.replace("data:", "dataset:")) == (
         f"{path}:2: task.data: This key must be given.",
         f"{path}:2: task.dataset: Unknown key; "
-        "valid here: model, data, metric, loss, epochs, batch_size, learning_rate.",
+        "valid here: model, data, metric, loss, epochs, batch_size, learning_rate, continued_epochs.",
     )
 
 

@@ -136,6 +136,27 @@ def test_a_larger_space_reuses_what_is_there(finished: Finished, tmp_path: Path)
     write_study(study.folder, load={"samples_per_s": 5})
 
 
+def test_another_seed_of_the_sampler_trains_nothing_again(finished: Finished) -> None:
+    study, results, _ = finished
+    _, listener = run(write_study(study.folder, load={"samples_per_s": 5}, seed=1), results.directory.path)
+    assert listener.stages == []
+    write_study(study.folder, load={"samples_per_s": 5})
+
+
+def test_a_higher_sparsity_continues_from_the_lower_one_where_the_task_says_so(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path / "study",
+        task=TASK.replace("epochs=2, batch_size=16", "epochs=2, batch_size=16, continued_epochs=1"),
+        space={"sparsity": [0.75, 0.0, 0.5]},
+        budget={"cells": 3},
+    )
+    results, _ = run(study, tmp_path / "run")
+    started_from = {record.config.sparsity: record.facts.get("pruned_from_sparsity") for record in results.measured}
+    assert started_from == {0.0: None, 0.5: 0.0, 0.75: 0.5}
+    assert all(record.facts["prunable_sparsity"] >= record.config.sparsity - 0.01 for record in results.measured)
+    assert totals_by_stage(results.ledger)["pruned"].runs == 2
+
+
 def test_another_gate_judges_the_cells_anew_without_measuring_again(finished: Finished) -> None:
     study, results, _ = finished
     gated = write_study(study.folder, load={"samples_per_s": 5}, gates={"max_accuracy_drop": 1.0})
@@ -145,15 +166,19 @@ def test_another_gate_judges_the_cells_anew_without_measuring_again(finished: Fi
     write_study(study.folder, load={"samples_per_s": 5})
 
 
+WORSE = (
+    TASK.replace("training=rows(96, 0)", "training=Dataset(rows(96, 0).inputs, (np.arange(96) + 1) % 3)")
+    .replace("model.fit(task.training.inputs, task.training.labels", "model.fit(rows(96, 0).inputs, np.arange(96) % 3")
+    .replace("epochs=2, batch_size=16", "epochs=8, batch_size=16, learning_rate=0.02")
+    .replace("evaluation=rows(60, 1)", "evaluation=rows(800, 1)")
+)
+"""The tiny task with enough rows to screen on; what is pruned is fine-tuned on wrong labels."""
+
+
 def test_a_candidate_below_the_gate_never_reaches_the_device(tmp_path: Path) -> None:
     study = write_study(
         tmp_path / "study",
-        # The model is trained on the right labels and fine-tuned on wrong ones.
-        task=TASK.replace("training=rows(96, 0)", "training=Dataset(rows(96, 0).inputs, (np.arange(96) + 1) % 3)")
-        .replace(
-            "model.fit(task.training.inputs, task.training.labels", "model.fit(rows(96, 0).inputs, np.arange(96) % 3"
-        )
-        .replace("epochs=2, batch_size=16", "epochs=8, batch_size=16, learning_rate=0.02"),
+        task=WORSE,
         space={"sparsity": [0.0, 0.5]},
         gates={"max_accuracy_drop": 0.05},
     )
@@ -165,6 +190,92 @@ def test_a_candidate_below_the_gate_never_reaches_the_device(tmp_path: Path) -> 
     assert "latency" not in rejected.stages
     assert set(rejected.figures) == {"accuracy", "size_bytes", "download_bytes"}
     assert totals_by_stage(results.ledger)["accuracy"].runs == 2
+
+
+@pytest.fixture
+def always_screening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny model answers its rows at once; so that it is screened, this is taken to be long."""
+    monkeypatch.setattr("litefront.search.screening.WORTHWHILE_S", 0.0)
+
+
+@pytest.mark.usefixtures("always_screening")
+def test_a_hopeless_candidate_ends_on_a_part_of_the_rows(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"space": {"sparsity": [0.0, 0.5], "batch_size": [1, 4]}}
+    study = write_study(tmp_path / "study", task=WORSE, gates={"max_accuracy_drop": 0.05}, **keys)
+    results, listener = run(study, tmp_path / "run")
+    rejected = [record for record in results.records if record.state is CellState.REJECTED]
+    assert [record.config.sparsity for record in rejected] == [0.5, 0.5]
+    for record in rejected:
+        assert record.rejected_by == "accuracy"
+        assert "on 100 rows" in str(record.reason) and "the gate allows 0.05" in str(record.reason)
+        figure = record.figures["accuracy"]
+        assert figure.source == "top1 on 100 of 800 rows" and figure.interval is not None
+        assert record.violation > 0.05
+        assert not {"accuracy", "latency"} & record.stages.keys()
+    # The baseline is what the others are screened against; the other float cell looks once or twice, then at all rows.
+    runs = {stage: totals.runs for stage, totals in totals_by_stage(results.ledger).items()}
+    assert runs["accuracy"] == len(results.measured) == 2
+    assert 3 <= runs["screening"] <= 4
+    (spared,) = gate_savings(results.records, results.ledger).values()
+    assert (spared.rejected, spared.stages) == (2, 4)
+
+    # The same looks are judged by another gate without being taken again; what it lets pass is run on all rows.
+    wide = write_study(study.folder, task=WORSE, gates={"max_accuracy_drop": 1.0}, **keys)
+    again, listener = run(wide, tmp_path / "run")
+    assert listener.stages.count("screening") == 0
+    assert listener.stages.count("accuracy") == 2
+    assert len(again.measured) == 4
+    # And what is known of all rows is never screened.
+    narrow = write_study(study.folder, task=WORSE, gates={"max_accuracy_drop": 0.04}, **keys)
+    last, listener = run(narrow, tmp_path / "run")
+    assert listener.stages == []
+    assert {record.figures["accuracy"].source for record in last.records} == {"top1 on 800 rows"}
+
+
+@pytest.mark.usefixtures("always_screening")
+def test_a_candidate_is_screened_by_fidelity_too(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path / "study",
+        task=WORSE.replace("fine_tuning=", "metric='argmax_agreement', fine_tuning="),
+        space={"sparsity": [0.0, 0.5]},
+        gates={"max_accuracy_drop": 0.05},
+    )
+    results, _ = run(study, tmp_path / "run")
+    (rejected,) = [record for record in results.records if record.state is CellState.REJECTED]
+    assert rejected.figures["accuracy"].source == "argmax_agreement on 100 of 800 rows against the float model"
+    assert rejected.figures["accuracy"].unit == "fidelity"
+
+
+@pytest.mark.usefixtures("always_screening")
+@pytest.mark.parametrize(
+    ("change", "gates"),
+    [
+        (("evaluation=rows(800, 1)", "evaluation=rows(399, 1)"), {"max_accuracy_drop": 0.05}),
+        (("fine_tuning=", "metric='macro_f1', fine_tuning="), {"max_accuracy_drop": 0.05}),
+        (("", ""), {}),
+    ],
+    ids=["few rows", "a metric of one number", "no gate"],
+)
+def test_nothing_is_screened_where_it_cannot_tell(
+    change: tuple[str, str], gates: dict[str, float], tmp_path: Path
+) -> None:
+    study = write_study(
+        tmp_path / "study", task=WORSE.replace(*change), space={"quantization": ["float32", "int8"]}, gates=gates
+    )
+    results, _ = run(study, tmp_path / "run")
+    assert totals_by_stage(results.ledger)["accuracy"].runs == 2
+    assert "screening" not in totals_by_stage(results.ledger)
+
+
+def test_nothing_is_screened_where_all_rows_are_answered_at_once(tmp_path: Path) -> None:
+    study = write_study(
+        tmp_path / "study",
+        task=WORSE,
+        space={"quantization": ["float32", "int8"]},
+        gates={"max_accuracy_drop": 0.05},
+    )
+    results, _ = run(study, tmp_path / "run")
+    assert "screening" not in totals_by_stage(results.ledger)
 
 
 def test_a_file_above_its_limit_is_not_even_run_and_the_baseline_passes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from litefront.search.study_file import StudyFile
 from litefront.search.study_spec import StudySpec
 from litefront.search.task_loading import LoadedTask, load_task, unpack_task
 from litefront.spaces.errors import InputError
+from litefront.spaces.sparsity import FineTuning
 
 TASK = """
 import numpy as np
@@ -353,15 +354,15 @@ def files_task(folder: Path, arrays: dict[str, Any] = ARRAYS, **keys: Any) -> di
 
 
 def test_files_make_a_task(tmp_path: Path) -> None:
-    keys = files_task(tmp_path, metric="top5", loss="mse", epochs=3, batch_size=8, learning_rate=0.5)
+    tuning_keys: dict[str, Any] = {"epochs": 3, "batch_size": 8, "learning_rate": 0.5, "continued_epochs": 2}
+    keys = files_task(tmp_path, metric="top5", loss="mse", **tuning_keys)
     task = load(tmp_path, keys).task
     assert task.training is not None and task.representative is not None
     np.testing.assert_array_equal(task.evaluation.inputs, ARRAYS["evaluation_inputs"])
     np.testing.assert_array_equal(task.training.labels, ARRAYS["training_labels"])
     np.testing.assert_array_equal(task.representative, ARRAYS["representative_inputs"])
     assert (task.model, task.metric, task.loss) == (tmp_path / "float.tflite", "top5", "mse")
-    tuning = task.fine_tuning
-    assert (tuning.epochs, tuning.batch_size, tuning.learning_rate) == (3, 8, 0.5)
+    assert task.fine_tuning == FineTuning(**tuning_keys)
 
 
 def test_evaluation_inputs_are_enough(tmp_path: Path) -> None:
@@ -407,6 +408,7 @@ def test_a_change_of_the_data_changes_what_depends_on_it(
     [
         ({"epochs": 3}, {"training"}),
         ({"learning_rate": 0.5}, {"training"}),
+        ({"continued_epochs": 1}, set()),  # in the keys of the stages that continue
         ({"loss": "mse"}, {"training"}),
         ({"metric": "top5"}, {"metric"}),
         ({"metric": "top1"}, set()),  # what it was by default

@@ -34,7 +34,7 @@ class Bench:
             HostDevice().probe(),
             evaluation_inputs=self._keep(evaluation.inputs),
             evaluation_labels=self._keep(evaluation.labels),
-            seed=0,
+            sparsities=(0.0, 0.5),
             timing=SHORT_TIMING,
         )
         self.workers = make_workers(self.store, self.loaded)

@@ -56,6 +56,34 @@ def test_fine_tuning_that_trains_nothing_is_refused(values: dict[str, Any]) -> N
         FineTuning(**values)
 
 
+def test_continuing_for_no_epochs_is_refused() -> None:
+    with pytest.raises(ValueError, match="`continued_epochs` must be None or at least 1, but got 0"):
+        FineTuning(continued_epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("continued_epochs", "sparsity", "path"),
+    [
+        (None, 0.0, []),
+        (None, 0.75, [(0.0, 0.75)]),
+        (1, 0.0, []),
+        (1, 0.5, [(0.0, 0.5)]),
+        (1, 0.75, [(0.0, 0.5), (0.5, 0.75)]),
+        (1, 0.875, [(0.0, 0.5), (0.5, 0.75), (0.75, 0.875)]),
+    ],
+)
+def test_a_sparsity_continues_from_the_next_lower_one_of_the_space(
+    continued_epochs: int | None, sparsity: float, path: list[tuple[float, float]]
+) -> None:
+    fine_tuning = FineTuning(continued_epochs=continued_epochs)
+    assert fine_tuning.pruning_path(sparsity, (0.875, 0.0, 0.5, 0.75)) == path
+
+
+def test_a_continued_fine_tuning_differs_in_its_epochs_alone() -> None:
+    fine_tuning = FineTuning(epochs=4, batch_size=3, learning_rate=0.1, seed=2, continued_epochs=1)
+    assert vars(fine_tuning.continued()) == vars(fine_tuning) | {"epochs": 1}
+
+
 # ----------------------------------------------------------------------------------------------------- pruning
 
 
@@ -133,6 +161,34 @@ def test_the_same_seed_prunes_the_same(rows: Rows) -> None:
     first, second = (pruned(dense(), rows, seed=3).get_weights() for _ in range(2))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_pruning_that_continues_reaches_its_sparsity_and_keeps_the_zeros_from_the_first_step(
+    pruned_classifier: BaseModel, rows: Rows, tmp_path: Path
+) -> None:
+    inputs, labels = rows[0], (rows[1] + 1) % 3  # other labels, so that there is something to learn
+
+    def further(from_sparsity: float) -> Any:
+        return prune(
+            load_keras(pruned_classifier),
+            0.875,
+            inputs=inputs,
+            labels=labels,
+            loss="sparse_categorical_crossentropy",
+            fine_tuning=FineTuning(epochs=8, batch_size=8, learning_rate=0.03),
+            from_sparsity=from_sparsity,
+        )
+
+    def grown_again(model: Any) -> int:
+        before = load_keras(pruned_classifier).get_weights()
+        after = model.get_weights()
+        return sum(int(np.count_nonzero(b[a == 0])) for a, b in zip(before, after, strict=True) if a.ndim > 1)
+
+    kept = load_keras(save_keras(further(SPARSITY), tmp_path))
+    # 63 of the 72 weights of the convolution, 756 of the 864 of the dense layer.
+    assert list(zeros_by_layer(kept).values()) == [63 / 72, 756 / 864]
+    # A schedule that starts anew lets the zeros train until it has caught up.
+    assert grown_again(kept) == 0 < grown_again(further(0.0))
 
 
 def test_weights_too_few_for_the_sparsity_lose_a_whole_number(rows: Rows) -> None:
