@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import posixpath
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -26,6 +27,34 @@ class UnwillingServer(LocalFileSystem):
         if self.exists(path2):
             raise FileExistsError(path2)
         super().mv(path1, path2, **options)
+
+
+class RefusingServer(LocalFileSystem):
+    """A server that lets nobody rename."""
+
+    protocol = "refusing"
+
+    def mv(self, path1: str, path2: str, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+class ServerThatRemembers(MemoryFileSystem):
+    """A server whose listings are asked for once, as over ftp."""
+
+    protocol = "remembering"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.missing: set[str] = set()
+
+    def cat_file(self, path: str, **options: Any) -> bytes:
+        if path in self.missing or not self.exists(path):
+            self.missing.add(path)
+            raise FileNotFoundError(path)
+        return bytes(super().cat_file(path, **options))
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        self.missing = {name for name in self.missing if posixpath.dirname(name) != path}
 
 
 class ForgetfulPlace(MemoryFileSystem):
@@ -74,7 +103,14 @@ class ServerThatTalks(MemoryFileSystem):
     cat_file = info = pipe_file = _fail
 
 
-for kind in (UnwillingServer, ForgetfulPlace, ServerThatHangsUp, ServerThatTalks):
+for kind in (
+    ForgetfulPlace,
+    RefusingServer,
+    ServerThatHangsUp,
+    ServerThatRemembers,
+    ServerThatTalks,
+    UnwillingServer,
+):
     fsspec.register_implementation(kind.protocol, kind, clobber=True)
 
 
@@ -123,6 +159,19 @@ def test_a_write_that_fails_at_its_end_leaves_no_part(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="must stay within reach, but .* cannot be written"):
         SharedRest(f"unwilling://{tmp_path}").write("record", b"content")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_server_that_lets_nobody_rename_is_told_as_it_is_and_keeps_no_part(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot: permission denied"):
+        SharedRest(f"refusing://{tmp_path}").check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_machine_wrote_since_is_seen() -> None:
+    first, second = SharedRest("remembering://place"), SharedRest("remembering://place")
+    assert first.read("record") is None
+    second.write("record", b"content")
+    assert first.read("record") == b"content"
 
 
 def test_check_names_a_protocol_that_nobody_knows() -> None:

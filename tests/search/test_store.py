@@ -460,6 +460,14 @@ def test_an_object_that_is_damaged_at_rest_counts_as_missing_and_is_mended(
     assert third.find("quantized", record.key) == record
 
 
+def test_an_object_that_was_cut_off_on_its_way_to_its_rest_is_sent_again(tmp_path: Path, rest: str) -> None:
+    store = machine(tmp_path, rest)
+    digest = put(store)
+    SharedRest(rest).write(f"objects/{digest[:2]}/{digest}", CONTENT[:-1])
+    record = keep(store, tflite=digest)
+    assert machine(tmp_path, rest).find("quantized", record.key) == record
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff"])
 def test_a_record_that_is_damaged_at_rest_counts_as_missing(tmp_path: Path, rest: str, content: bytes) -> None:
     SharedRest(rest).write("stages/quantized/key.json", content)
