@@ -76,21 +76,17 @@ def front_probabilities(records: Sequence[CellRecord], spec: StudySpec) -> dict[
     import moocore
 
     columns = noisy_columns(records, spec)
-    candidates = np.flatnonzero(~_dominated_beyond_doubt(columns, len(records)))
-    kept = [column.of(candidates) for column in columns]
-    rng = np.random.default_rng(_SEED)
-    on_front = np.zeros(len(candidates))
-    for _ in range(_DRAWS if len(candidates) else 0):
-        of_latency = rng.standard_normal(len(candidates))
-        losses = [
-            column.losses(of_latency if column.by_latency else rng.standard_normal(len(candidates))) for column in kept
-        ]
-        on_front += moocore.is_nondominated(np.column_stack(losses), keep_weakly=True)
+    open_cells = np.flatnonzero(~_dominated_beyond_doubt(columns, len(records))).tolist()
     probabilities = dict.fromkeys((record.cell for record in records), 0.0)
-    shares = on_front / _DRAWS
-    return probabilities | {
-        records[index].cell: float(share) for index, share in zip(candidates.tolist(), shares, strict=True)
-    }
+    if not open_cells:
+        return probabilities
+    drawn = [column.of(open_cells) for column in columns]
+    rng = np.random.default_rng(_SEED)
+    times = np.zeros(len(open_cells))
+    for _ in range(_DRAWS):
+        times += moocore.is_nondominated(_draw(drawn, len(open_cells), rng), keep_weakly=True)
+    shares = (times / _DRAWS).tolist()
+    return probabilities | {records[index].cell: share for index, share in zip(open_cells, shares, strict=True)}
 
 
 def uncertain_cells(
@@ -134,6 +130,13 @@ def ties(records: Sequence[CellRecord], spec: StudySpec) -> dict[str, tuple[str,
         if others:
             tied[record.cell] = others
     return tied
+
+
+def _draw(columns: Sequence[NoisyColumn], cells: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The losses as they might be found another time, shape `(cells, objectives)`."""
+    of_latency = rng.standard_normal(cells)
+    losses = (column.losses(of_latency if column.by_latency else rng.standard_normal(cells)) for column in columns)
+    return np.column_stack(list(losses))
 
 
 def _dominated_beyond_doubt(columns: Sequence[NoisyColumn], cells: int) -> NDArray[np.bool_]:

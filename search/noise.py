@@ -117,10 +117,10 @@ class NoisyColumn:
     log_error: _FloatArray
     by_latency: bool
 
-    def of(self, cells: NDArray[np.intp]) -> NoisyColumn:
-        """The column of these cells."""
-        parts = (self.fixed[cells], self.moving[cells], self.log_error[cells])
-        return NoisyColumn(self.objective, *parts, self.by_latency)
+    def of(self, cells: Sequence[int]) -> NoisyColumn:
+        """The column of the cells at these places."""
+        at = list(cells)
+        return replace(self, fixed=self.fixed[at], moving=self.moving[at], log_error=self.log_error[at])
 
     def losses(self, deviates: _FloatArray | float) -> _FloatArray:
         """The losses where each cell is so many standard errors from its figure."""

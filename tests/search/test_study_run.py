@@ -18,12 +18,12 @@ import pytest
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.front import hypervolume, pareto_front
 from litefront.search.ledger import gate_savings, totals_by_stage
+from litefront.search.outputs import front_text
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.stage_calls import StageCall
 from litefront.search.study_file import StudyFile
 from litefront.search.study_results import StudyContext, StudyResults
 from litefront.search.study_run import RunOptions, run_study
-from litefront.search.tables import front_table
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.errors import InputError
 from tests.search.tiny_study import SHORT_TIMING, TASK, write_study
@@ -331,7 +331,7 @@ def test_a_tflite_without_labels_is_searched_by_fidelity(finished: Finished, tmp
     assert {record.config.quantization.value for record in found.measured} == {"float32", "int8"}
     assert all("against the float model" in record.figures["accuracy"].source for record in found.measured)
     assert {record.figures["accuracy"].unit for record in found.measured} == {"fidelity"}
-    table = front_table(found.measured, found.baseline, found.spec.chosen_objectives())
+    table = front_text(found)
     assert "fidelity (measured)" in table and "accuracy" not in table
     assert found.baseline is not None
     assert found.baseline.value("accuracy") == 1.0
