@@ -29,7 +29,7 @@ from litefront.spaces.search_space import DIMENSIONS, SearchSpace, canonical, re
 
 __all__ = ["CellSampler", "Proposal", "quiet_optuna"]
 
-_MAX_REPEATS = 8
+_MAX_REPEATS = 4
 # Proposals that are asked ahead where costs count, and how often one is passed over before it goes first.
 _POOL_SIZE = 8
 _PATIENCE = 16
@@ -118,6 +118,11 @@ class CellSampler:
         """Every cell of the space."""
         return list(self._cells)
 
+    @property
+    def remembered(self) -> int:
+        """Trials that the sampler goes through when it is asked; bounded, however long the search."""
+        return self._study.size
+
     def propose(self) -> Proposal | None:
         """The next cell to build; None if all are known or under way."""
         if self._baseline not in self._known and self._baseline not in self._open:
@@ -131,7 +136,7 @@ class CellSampler:
     def tell(self, proposal: Proposal, record: CellRecord) -> None:
         """Learns what became of a proposal."""
         outcome = TrialOutcome.of_record(record, self._objectives)
-        del self._open[proposal.config]
+        self._open.pop(proposal.config, None)
         self._learn(record, outcome)
         if proposal.trial is not None:
             self._log.tell(proposal.trial, outcome)

@@ -25,7 +25,9 @@ __all__ = ["open_storage", "open_storage_to_read", "run_id", "storage_errors"]
 
 _log = logging.getLogger(__name__)
 
-_RULE = "`storage` must be the URL of a database that can be reached, such as sqlite:///trials.db or postgresql://host/name"
+_RULE = (
+    "`storage` must be the URL of a database that can be reached, such as sqlite:///trials.db or postgresql://host/name"
+)
 _SQLITE_TIMEOUT_S = 60
 
 
