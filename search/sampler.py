@@ -32,10 +32,12 @@ __all__ = ["CellSampler", "Proposal", "quiet_optuna"]
 _MAX_REPEATS = 4
 # Proposals that are asked ahead where costs count, and how often one is passed over before it goes first.
 _POOL_SIZE = 8
-_PATIENCE = 16
+_PATIENCE = 32
+# Front members, the latest, near which a cell is taken when a sampler repeats itself.
+_NEAR_TO = 32
 _POPULATION_SIZE = 16
 # Finished trials that a sampler remembers.
-_CAPACITY = 150
+_CAPACITY = 100
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class CellSampler:
                 self._forgo(cell, params)
             else:
                 return self._begin(cell, params)
-        return self._claim(self._random.choice(self._unknown.nearest_to(self._front.members)))
+        return self._claim(self._random.choice(self._unknown.nearest_to(self._front.members[-_NEAR_TO:])))
 
     def _refuse(self, config: DeploymentConfig, params: Mapping[str, Any], reason: str) -> None:
         """A configuration that cannot work is a trial once, however often it is asked for."""
