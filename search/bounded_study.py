@@ -1,7 +1,7 @@
 """An Optuna study in memory that stays small, so that what an ask costs does not grow with the search.
 
-Optuna's multi-objective samplers go through every trial at each ask. A search of thousands of cells needs only its front
-and what was tried lately to go on well: the rest is forgotten here, and stays in the study that is the record.
+Optuna's multi-objective samplers go through every trial at each ask. A search of thousands of cells needs only its
+front and what was tried lately to go on well: the rest is forgotten here, and stays in the study that is the record.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["BoundedStudy"]
 
 Params = Mapping[str, Any]
 
-# A sampler is told when there is news of one trial for so many that it knows. Splitting the trials by hypervolume is what
-# costs most of an ask, and Optuna keeps that split until there is news.
+# A sampler is told when there is news of one trial for so many that it knows. Splitting the trials by hypervolume is
+# what costs most of an ask, and Optuna keeps that split until there is news.
 _TRIALS_FOR_NEWS = 16
 
 

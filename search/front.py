@@ -59,7 +59,7 @@ class FrontArchive:
 
     @property
     def members(self) -> list[CellRecord]:
-        """The cells on the front, those of equal values included, in no particular order."""
+        """The cells on the front, those of equal values included; those that came last stand last."""
         return [self._records[cell] for cell in self._front]
 
     @property

@@ -28,13 +28,15 @@ from litefront.spaces.search_space import DIMENSIONS, SearchSpace, canonical, re
 
 __all__ = ["CellSampler", "Proposal", "quiet_optuna"]
 
-_MAX_REPEATS = 8
+_MAX_REPEATS = 4
 # Proposals that are asked ahead where costs count, and how often one is passed over before it goes first.
 _POOL_SIZE = 8
-_PATIENCE = 16
+_PATIENCE = 32
+# Front members, the latest, near which a cell is taken when a sampler repeats itself.
+_NEAR_TO = 32
 _POPULATION_SIZE = 16
 # Finished trials that a sampler remembers.
-_CAPACITY = 150
+_CAPACITY = 100
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ class CellSampler:
         if not self.is_exhaustive:
             self._pool = ProposalPool(cost_s, size=_POOL_SIZE, patience=_PATIENCE)
 
+    @property
+    def remembered(self) -> int:
+        """Trials that the sampler goes through when it is asked; bounded, however long the search."""
+        return self._study.size
+
     def propose(self) -> Proposal | None:
         """The next cell to build; None if all are known or under way."""
         if self._baseline not in self._known and self._baseline not in self._open:
@@ -142,7 +149,7 @@ class CellSampler:
     def tell(self, proposal: Proposal, record: CellRecord) -> None:
         """Learns what became of a proposal."""
         outcome = TrialOutcome.of_record(record, self._objectives)
-        del self._open[proposal.config]
+        self._open.pop(proposal.config, None)
         self._learn(record, outcome)
         if proposal.trial is not None:
             self._log.tell(proposal.trial, outcome)
@@ -175,9 +182,8 @@ class CellSampler:
                 self._forgo(cell, params)
             else:
                 return self._begin(cell, params)
-        return self._claim(
-            self._random.choice(self._unknown.nearest_to([member.config for member in self._front.members]))
-        )
+        latest = [member.config for member in self._front.members[-_NEAR_TO:]]
+        return self._claim(self._random.choice(self._unknown.nearest_to(latest)))
 
     def _refuse(self, config: DeploymentConfig, params: Mapping[str, Any], reason: str) -> None:
         """A configuration that cannot work is a trial once, however often it is asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,26 @@ def _quiet() -> Iterable[None]:
         yield
 
 
-def make_sampler(path: Path, known: Iterable[CellRecord] = (), **changes: Any) -> CellSampler:
+def make_sampler(
+    path: Path,
+    known: Iterable[CellRecord] = (),
+    *,
+    storage: optuna.storages.BaseStorage | None = None,
+    owner: str | None = None,
+    cost_s: Callable[[DeploymentConfig], float] | None = None,
+    **changes: Any,
+) -> CellSampler:
     spec = StudySpec.model_validate(
         {"study": "s", "task": "task.py:task", "space": SPACE, "budget": {"cells": 10}} | changes
     )
     return CellSampler(
         spec,
-        open_storage(None, RunDirectory(path)),
+        storage or open_storage(None, RunDirectory(path)),
         "s",
         capabilities=Capabilities(cores=2),
         known=known,
         baseline=BASELINE,
+        owner=owner,
     )
 
 
@@ -216,6 +225,16 @@ def test_invalid_configurations_teach_the_sampler_and_cost_nothing(tmp_path: Pat
     refused = [trial for trial in trials(tmp_path) if trial.state is TrialState.PRUNED]
     assert refused
     assert all(trial.params["num_threads"] == 4 and trial.constraints == {"violation": 1.0} for trial in refused)
+    assert all(trial.user_attrs["reason"] for trial in refused)
+
+
+def test_a_refused_configuration_is_a_trial_once(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path, sampler="random")
+    run(sampler, 20)
+    again = make_sampler(tmp_path, known=[record_of(BASELINE)], sampler="random")
+    run(again, 10)
+    refused = [str(trial.params) for trial in trials(tmp_path) if trial.state is TrialState.PRUNED]
+    assert len(set(refused)) == len(refused) > 3
 
 
 def test_the_same_seed_proposes_the_same_cells(tmp_path: Path) -> None:
@@ -231,3 +250,109 @@ def test_tpe_is_drawn_to_the_front(tmp_path: Path) -> None:
     good = [config for config in early if config.quantization != "float32" and config.batch_size == 1]
     share_by_chance = 14 / CELLS  # 8 int8 and 4 int16x8 of batch 1, and those of the first random picks
     assert len(good) / len(early) > share_by_chance
+
+
+def test_a_measured_cell_is_two_writes(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path, budget={"cells": CELLS})
+    journal = tmp_path / "optuna.journal"
+    before = len(journal.read_bytes().splitlines())
+    run(sampler, 10)
+    assert len(journal.read_bytes().splitlines()) - before == 2 * 10
+
+
+LARGE_SPACE = {
+    "sparsity": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+    "quantization": ["float32", "float16", "dynamic_int8", "int8", "weight_only_int8", "dynamic_int4"],
+    "delegate": ["none", "xnnpack"],
+    "num_threads": [1, 2],
+    "batch_size": [1, 2, 4, 8, 16, 32, 64, 128],
+}
+
+
+@pytest.mark.parametrize("name", [SamplerName.TPE, SamplerName.NSGA2])
+def test_what_a_sampler_remembers_does_not_grow_with_the_search(name: SamplerName, tmp_path: Path) -> None:
+    sampler = make_sampler(
+        tmp_path,
+        storage=optuna.storages.InMemoryStorage(),
+        space=LARGE_SPACE,
+        sampler=name.value,
+        budget={"cells": 1900},
+        objectives=["size", "latency"],
+    )
+    remembered, proposed = [], []
+    for _ in range(15):
+        proposed += run(sampler, 100)
+        remembered.append(sampler.remembered)
+    assert len(set(proposed)) == 1500
+    assert max(remembered[6:]) <= 1.2 * max(remembered[:6])
+
+
+def test_of_proposals_asked_ahead_the_cheapest_goes_first(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path, cost_s=lambda config: 60.0 * config.sparsity, sampler="random")
+    assert run(sampler, 8)[0] == BASELINE
+    early = run(make_sampler(tmp_path, known=[record_of(BASELINE)], cost_s=lambda c: 60.0 * c.sparsity), 5)
+    assert [config.sparsity for config in early].count(0.0) >= 4
+
+
+@pytest.mark.parametrize("name", [SamplerName.TPE, SamplerName.NSGA2, SamplerName.RANDOM])
+def test_with_costs_every_cell_is_still_proposed_once(name: SamplerName, tmp_path: Path) -> None:
+    sampler = make_sampler(
+        tmp_path, cost_s=lambda config: 60.0 * config.sparsity, sampler=name.value, budget={"cells": CELLS - 1}
+    )
+    assert len(set(run(sampler, CELLS))) == CELLS
+    assert sampler.propose() is None
+    assert all(trial.state.is_finished() for trial in trials(tmp_path))
+
+
+def test_what_was_asked_ahead_is_told_that_the_run_ended(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path, cost_s=lambda config: 1.0, sampler="random")
+    run(sampler, 4)
+    sampler.abandon()
+    failed = [trial for trial in trials(tmp_path) if trial.state is TrialState.FAIL]
+    assert failed and all(trial.user_attrs["reason"] == "the run ended first" for trial in failed)
+    assert all(trial.state.is_finished() for trial in trials(tmp_path))
+
+
+def shared_storage(path: Path) -> optuna.storages.BaseStorage:
+    return open_storage(f"sqlite:///{path}/trials.db", RunDirectory(path))
+
+
+def shared_trials(path: Path) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="s", storage=shared_storage(path)).get_trials()
+
+
+def test_a_resume_ends_only_its_own_trials_in_a_shared_study(tmp_path: Path) -> None:
+    ann = make_sampler(tmp_path, storage=shared_storage(tmp_path), owner="ann")
+    bob = make_sampler(tmp_path, storage=shared_storage(tmp_path), owner="bob")
+    ann.propose()
+    of_bob = bob.propose()
+    make_sampler(tmp_path, storage=shared_storage(tmp_path), owner="ann")
+    assert [trial.state for trial in shared_trials(tmp_path)] == [TrialState.FAIL, TrialState.RUNNING]
+    assert of_bob is not None
+    bob.tell(of_bob, record_of(of_bob.config))
+    assert [trial.state for trial in shared_trials(tmp_path)] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_runs_that_share_a_study_search_apart(tmp_path: Path) -> None:
+    ann = make_sampler(tmp_path, storage=shared_storage(tmp_path), owner="ann", sampler="random")
+    bob = make_sampler(tmp_path, storage=shared_storage(tmp_path), owner="bob", sampler="random")
+    assert run(ann, 8) != run(bob, 8)
+    assert len([trial for trial in shared_trials(tmp_path) if trial.state is TrialState.COMPLETE]) == 16
+
+
+@pytest.mark.parametrize("params", [{"x": 1}, BASELINE.params() | {"batch_size": 77}], ids=["names", "values"])
+def test_trials_of_another_space_confuse_nobody(params: dict[str, Any], tmp_path: Path) -> None:
+    storage = open_storage(None, RunDirectory(tmp_path))
+    study = optuna.create_study(study_name="s", storage=storage, directions=["maximize", "minimize", "minimize"])
+    distributions = {key: optuna.distributions.CategoricalDistribution([value]) for key, value in params.items()}
+    study.add_trial(optuna.create_trial(params=params, distributions=distributions, values=[1, 2, 3]))
+    sampler = make_sampler(tmp_path, storage=storage, owner="ann", budget={"cells": CELLS - 1})
+    assert sampler.remembered == 0
+    assert len(set(run(sampler, 20))) == 20
+
+
+def test_what_others_measured_teaches_but_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    run(make_sampler(tmp_path, storage=shared_storage(tmp_path), owner="ann"), 12)
+    bob = make_sampler(tmp_path, storage=shared_storage(tmp_path), owner="bob", budget={"cells": CELLS - 1})
+    assert bob.remembered >= 12
+    assert len(set(run(bob, CELLS))) == CELLS

@@ -56,7 +56,7 @@ def test_the_nearest_are_those_of_a_plain_search_while_the_front_moves(seed: int
         gone = generator.choice(left)
         unknown.discard(gone)
         left.remove(gone)
-        front = generator.sample(front, k=max(1, len(front) - generator.randrange(2))) + [gone]
+        front = [*generator.sample(front, k=max(1, len(front) - generator.randrange(2))), gone]
         nearest = min(distance(cell, member) for cell in left for member in front)
         expected = [cell for cell in left if min(distance(cell, member) for member in front) == nearest]
         assert unknown.nearest_to(front) == expected
