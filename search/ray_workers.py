@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from litefront.objectives.devices import DeviceFacts
 from litefront.search.cluster import Cluster, Node
-from litefront.search.lifeline import Lifeline
+from litefront.search.lifeline import Lifeline, answers
 from litefront.search.node_stage import (
     PackedWorkplace,
     StageLeft,
@@ -385,6 +385,9 @@ def _start_ray(cores: int, resources: dict[str, float]) -> None:
 
 
 def _join_ray(address: str) -> None:
+    # Ray itself tries for minutes, and says so line by line.
+    if ":" in address and not answers(address.removeprefix("ray://")):
+        raise InputError(f"A Ray cluster must answer at {address!r}, but nothing does.")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
