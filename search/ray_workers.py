@@ -237,6 +237,7 @@ class RayWorkers:
                 found = ray.get(reference)
             except ray.exceptions.RayError as error:
                 self._left.add(listed["NodeID"])
+                self._cluster.refused[listed["NodeManagerAddress"]] = _in_a_line(error)
                 _log.warning("%s takes no part: %s", listed["NodeManagerAddress"], _in_a_line(error))
                 continue
             cpus = int(listed["Resources"].get("CPU", 0))

@@ -106,3 +106,10 @@ def test_a_stage_waits_for_a_node_to_join_and_builds_go_on() -> None:
 def test_a_device_without_litert_is_the_users_to_mend() -> None:
     with pytest.raises(InputError, match=r"board\.lan: LiteRT is not installed"):
         cluster(node("board", None, device=True)).probe()
+
+
+def test_a_device_whose_node_could_not_answer_says_why() -> None:
+    found = cluster(node("server", SERVER))
+    found.refused["board.lan"] = "ModuleNotFoundError: litefront"
+    with pytest.raises(InputError, match=r"board\.lan: ModuleNotFoundError: litefront"):
+        found.probe()

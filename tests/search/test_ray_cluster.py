@@ -25,7 +25,7 @@ from litefront.search.study_run import RunOptions, run_study
 from litefront.search.task_loading import LoadedTask
 from litefront.search.workers import Place
 from litefront.spaces.deployment_config import BASELINE
-from litefront.spaces.errors import InputError
+from litefront.spaces.errors import CandidateError, InputError
 from tests.search.test_study_run import Listener, command, run, wait_for_cells
 from tests.search.test_workers import Bench
 from tests.search.tiny_study import SHORT_TIMING, TASK, write_study
@@ -45,6 +45,7 @@ class TwoNodes:
     def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster
 
+        self._folder = folder
         self.hidden = folder / "hidden"
         self.hidden.mkdir()
         self._boot_id = folder / "boot_id"
@@ -67,6 +68,8 @@ class TwoNodes:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            # `ray start` notes its cluster in this folder, for every other Ray of this user to join.
+            env=os.environ | {"RAY_TMPDIR": str(self._folder)},
         )
 
     def kill_second(self) -> None:
@@ -165,17 +168,18 @@ def test_artifacts_travel_to_a_node_that_does_not_see_the_store_and_back(make_be
     assert latency.record is not None, latency
 
 
-def test_a_stage_that_hangs_or_dies_costs_itself_and_frees_its_core(
-    make_bench: Callable[..., Bench], tmp_path: Path
-) -> None:
-    kills = tmp_path / "kills"
-    model = f"import os, time; os.path.exists({str(kills)!r}) and os.kill(os.getpid(), 9); time.sleep(3600)"
-    bench = make_bench(model, stage_timeout_s=5)
-    hung = run_at(bench, Place.DEVICE, bench.calls.base())
-    assert str(hung.error) == "base: hung for 5 s"
-    kills.touch()
-    killed = run_at(bench, Place.DEVICE, bench.calls.base())
-    assert str(killed.error) == "base: its process died"
+def test_a_stage_that_hangs_is_ended(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench("import time; time.sleep(3600)", stage_timeout_s=5)
+    done = run_at(bench, Place.DEVICE, bench.calls.base())
+    assert isinstance(done.error, CandidateError)
+    assert str(done.error) == "base: hung for 5 s"
+
+
+def test_a_process_that_dies_costs_its_stage_and_frees_its_core(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench("import os; os.kill(os.getpid(), 9)")
+    done = run_at(bench, Place.DEVICE, bench.calls.base())
+    assert isinstance(done.error, CandidateError)
+    assert str(done.error) == "base: its process died"
     next_one = run_at(bench, Place.DEVICE, StageCall("quantized", {"quantization": "int7"}, {"tflite": "none"}))
     assert "int7" in str(next_one.error)
 
