@@ -392,8 +392,8 @@ def _join_ray(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        problem = f"A Ray cluster must answer at {address!r}, but {_in_a_line(error)}"
-        raise InputError(problem) from error
+        hint = "a cluster that asks for a token needs Ray's own settings for it, such as RAY_AUTH_MODE=token"
+        raise InputError(f"A Ray cluster must answer at {address!r}, but {_in_a_line(error)} ({hint}).") from error
 
 
 def _silence_ray() -> None:
