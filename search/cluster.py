@@ -86,12 +86,14 @@ class Cluster:
         drivers_machine: The machine of the process that runs the study, which has the user's files.
         node_wait_s: How long a stage waits for a node that it can run on.
         nodes: The nodes by their ids.
+        refused: Why other nodes cannot take part, by address.
     """
 
     device: str
     drivers_machine: str
     node_wait_s: float
     nodes: dict[str, Node] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     _measuring: Node | None = None
     _identity: dict[str, Any] = field(default_factory=dict)
     _missing_since: dict[str, float] = field(default_factory=dict)
@@ -125,9 +127,9 @@ class Cluster:
             InputError: If LiteRT does not run on any node that offers it.
         """
         if self._measuring is None or self._measuring.survey.facts is None:
-            offering = [node for node in self.nodes.values() if node.offers_device]
-            problems = [f"{node.address}: {node.survey.problem}" for node in offering]
-            raise InputError(f"LiteRT must run where {self.device} is, but {'; '.join(problems) or 'its node left'}.")
+            problems = {node.address: node.survey.problem for node in self.nodes.values() if node.offers_device}
+            reasons = [f"{address}: {problem}" for address, problem in (problems | self.refused).items()]
+            raise InputError(f"LiteRT must run where {self.device} is, but {'; '.join(reasons) or 'its node left'}.")
         return self._measuring.survey.facts
 
     def places(self, call: StageCall) -> frozenset[Place]:

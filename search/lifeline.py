@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from litefront.spaces.errors import WorkersError
 
-__all__ = ["Lifeline"]
+__all__ = ["Lifeline", "answers"]
 
 # Ray may restart a head; after 60 s without one it ends the driver.
 _HEAD_GRACE_S = 20.0
@@ -46,7 +46,7 @@ class Lifeline:
                 "Ray must live as long as the run, but its process on this machine (the raylet) was killed or crashed; "
                 "finished cells are kept, and the same command goes on from there."
             )
-        if self._head is None or _answers(self._head):
+        if self._head is None or answers(self._head):
             self._silent_since = None
             return True
         self._silent_since = self._silent_since or time.monotonic()
@@ -80,8 +80,12 @@ def _has_ended(process: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Whether something listens at `host:port`."""
     host, _, port = address.rpartition(":")
-    with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S):
+    with (
+        suppress(OSError, ValueError, OverflowError),
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S),
+    ):
         return True
     return False

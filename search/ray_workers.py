@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from litefront.objectives.devices import DeviceFacts
 from litefront.search.cluster import Cluster, Node
-from litefront.search.lifeline import Lifeline
+from litefront.search.lifeline import Lifeline, answers
 from litefront.search.node_stage import (
     PackedWorkplace,
     StageLeft,
@@ -237,6 +237,7 @@ class RayWorkers:
                 found = ray.get(reference)
             except ray.exceptions.RayError as error:
                 self._left.add(listed["NodeID"])
+                self._cluster.refused[listed["NodeManagerAddress"]] = _in_a_line(error)
                 _log.warning("%s takes no part: %s", listed["NodeManagerAddress"], _in_a_line(error))
                 continue
             cpus = int(listed["Resources"].get("CPU", 0))
@@ -385,11 +386,14 @@ def _start_ray(cores: int, resources: dict[str, float]) -> None:
 
 
 def _join_ray(address: str) -> None:
+    # Ray itself tries for minutes, and says so line by line.
+    if ":" in address and not answers(address.removeprefix("ray://")):
+        raise InputError(f"A Ray cluster must answer at {address!r}, but nothing does.")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        problem = f"A Ray cluster must answer at {address!r}, but {_in_a_line(error)}"
-        raise InputError(problem) from error
+        hint = "a cluster that asks for a token needs Ray's own settings for it, such as RAY_AUTH_MODE=token"
+        raise InputError(f"A Ray cluster must answer at {address!r}, but {_in_a_line(error)} ({hint}).") from error
 
 
 def _silence_ray() -> None:

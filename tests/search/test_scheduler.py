@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from litefront.objectives.devices import DeviceFacts
-from litefront.search.cell_record import CellState
+from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.ledger import Ledger, totals_by_stage
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.scheduler import Plan, Scheduler
@@ -24,35 +24,53 @@ from tests.search.records import make_record
 class ScriptedWorkers:
     """Ends each stage when it is waited for; notes what ran beside what."""
 
-    def __init__(self, store: ArtifactStore, slots: int, failures: dict[str, Exception]) -> None:
-        self.slots = slots
-        self._store = store
-        self._failures = failures
-        self._running: list[StageCall] = []
+    def __init__(self, store: ArtifactStore, slots: int, elsewhere: int, failures: dict[str, Exception]) -> None:
+        self.slots = slots + elsewhere
+        self.seconds = {"pruned": 60.0}
+        self.losses: dict[str, int] = {}
         self.started: list[str] = []
         self.beside: list[set[str]] = []
+        self.beside_at_device: list[set[str]] = []
+        self._store = store
+        self._room = {Place.DEVICE: slots, Place.ELSEWHERE: elsewhere}
+        self._failures = failures
+        self._running: dict[str, tuple[StageCall, Place]] = {}
 
     def probe(self) -> DeviceFacts:
         raise NotImplementedError
 
     def places(self, call: StageCall) -> frozenset[Place]:
-        return frozenset({Place.DEVICE}) if call.leases_device or len(self._running) < self.slots else frozenset()
+        if isinstance(refusal := self._failures.get(f"no place for {name_of(call)}"), CandidateError):
+            raise refusal
+        if call.leases_device:
+            return frozenset({Place.DEVICE})
+        taken = [place for _, place in self._running.values()]
+        return frozenset(place for place, room in self._room.items() if taken.count(place) < room)
 
     def start(self, call: StageCall, place: Place) -> None:
-        self._running.append(call)
+        self._running[name_of(call)] = (call, place)
         self.started.append(name_of(call))
-        self.beside.append({name_of(other) for other in self._running})
+        self.beside.append(set(self._running))
+        at_device = {name for name, (_, where) in self._running.items() if where is Place.DEVICE}
+        self.beside_at_device.append(at_device)
 
     def wait(self, timeout_s: float) -> list[StageDone]:
         if not self._running:
             return []
-        call = self._running.pop(0)
+        shortest = min(self._running, key=lambda name: self._seconds(self._running[name][0]))
+        call, _ = self._running.pop(shortest)
+        if self.losses.get(name_of(call), 0):
+            self.losses[name_of(call)] -= 1
+            return [StageDone(call, lost="the node died")]
         failure = self._failures.get(name_of(call))
         if failure is not None:
             return [StageDone(call, error=failure)]  # type: ignore[arg-type]
-        record = StageRecord(call.stage, call.key, {}, {}, 2.0)
+        record = StageRecord(call.stage, call.key, {}, {}, self._seconds(call))
         self._store.add(record)
         return [StageDone(call, record)]
+
+    def _seconds(self, call: StageCall) -> float:
+        return self.seconds.get(call.stage, 2.0)
 
     def close(self) -> None:
         self._running.clear()
@@ -60,6 +78,10 @@ class ScriptedWorkers:
 
 def build(name: str) -> StageCall:
     return StageCall("float_tflite", {"name": name})
+
+
+def prune(name: str) -> StageCall:
+    return StageCall("pruned", {"name": name})
 
 
 def measure(name: str) -> StageCall:
@@ -88,9 +110,15 @@ class Fixture:
         self.store = ArtifactStore(self.directory.store)
 
     def scheduler(
-        self, *, slots: int = 2, batch: int = 3, shares_cores: bool = True, **failures: Exception
+        self,
+        *,
+        slots: int = 2,
+        elsewhere: int = 0,
+        batch: int = 3,
+        shares_cores: bool = True,
+        failures: dict[str, Exception] | None = None,
     ) -> tuple[Scheduler, ScriptedWorkers]:
-        workers = ScriptedWorkers(self.store, slots, failures)
+        workers = ScriptedWorkers(self.store, slots, elsewhere, failures or {})
         ledger = Ledger(self.directory)
         return Scheduler(workers, self.store, ledger, shares_cores=shares_cores, batch=batch), workers
 
@@ -103,12 +131,15 @@ def run(tmp_path: Path) -> Fixture:
     return Fixture(tmp_path)
 
 
+def collect(scheduler: Scheduler, number: int) -> list[tuple[Plan, CellRecord]]:
+    finished: list[tuple[Plan, CellRecord]] = []
+    while len(finished) < number:
+        finished += scheduler.finished()
+    return finished
+
+
 def finish(scheduler: Scheduler, number: int) -> Iterator[str]:
-    finished = 0
-    while finished < number:
-        for _, record in scheduler.finished():
-            finished += 1
-            yield record.cell
+    return (record.cell for _, record in collect(scheduler, number))
 
 
 def test_a_plan_gets_its_stages_one_after_the_other(run: Fixture) -> None:
@@ -169,7 +200,7 @@ def test_a_device_of_its_own_measures_while_cores_build(run: Fixture) -> None:
 
 
 def test_a_failed_stage_fails_every_plan_that_wants_it_and_no_other(run: Fixture) -> None:
-    scheduler, workers = run.scheduler(bad=CandidateError("no kernel"))
+    scheduler, workers = run.scheduler(failures={"bad": CandidateError("no kernel")})
     scheduler.add(plan("a", build("bad"), build("never")))
     scheduler.add(plan("b", build("bad")))
     scheduler.add(plan("c", build("good")))
@@ -180,7 +211,7 @@ def test_a_failed_stage_fails_every_plan_that_wants_it_and_no_other(run: Fixture
 
 
 def test_a_failure_is_not_kept_for_a_later_run(run: Fixture) -> None:
-    scheduler, _ = run.scheduler(bad=CandidateError("no kernel"))
+    scheduler, _ = run.scheduler(failures={"bad": CandidateError("no kernel")})
     scheduler.add(plan("a", build("bad")))
     list(finish(scheduler, 1))
     later, workers = run.scheduler()
@@ -190,14 +221,14 @@ def test_a_failure_is_not_kept_for_a_later_run(run: Fixture) -> None:
 
 
 def test_an_error_that_no_cell_can_be_blamed_for_ends_the_run(run: Fixture) -> None:
-    scheduler, _ = run.scheduler(bad=InputError("the metric raises"))
+    scheduler, _ = run.scheduler(failures={"bad": InputError("the metric raises")})
     scheduler.add(plan("a", build("bad")))
     with pytest.raises(InputError, match="the metric raises"):
         list(finish(scheduler, 1))
 
 
 def test_a_single_stage_can_be_run_without_a_plan(run: Fixture) -> None:
-    scheduler, workers = run.scheduler(bad=InputError("no model"))
+    scheduler, workers = run.scheduler(failures={"bad": InputError("no model")})
     assert scheduler.run_stage(build("x")).key == build("x").key
     scheduler.run_stage(build("x"))
     assert workers.started == ["x"]
@@ -213,3 +244,96 @@ def test_plans_that_wait_can_be_dropped_and_those_that_run_end(run: Fixture) -> 
     assert list(scheduler.finished()) != []
     assert scheduler.drop_what_waits() == [second]
     assert workers.started == ["x"]
+
+
+def test_machines_other_than_the_devices_build_during_measurements(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=1, elsewhere=1, batch=1)
+    for name in "abcd":
+        scheduler.add(plan(name, build(name), measure(name)))
+    list(finish(scheduler, 4))
+    measuring = [index for index, name in enumerate(workers.started) if name.startswith("measure")]
+    assert all(len(workers.beside_at_device[index]) == 1 for index in measuring)
+    assert any(len(names) == 2 and any(name.startswith("measure") for name in names) for names in workers.beside)
+
+
+def test_short_builds_fill_the_cores_while_a_turn_waits_for_a_long_one(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=2, batch=1)
+    scheduler.add(plan("known", build("known"), prune("known")))
+    list(finish(scheduler, 1))
+    never_run = StageCall("quantized", {"name": "never run"})
+    for name, calls in {
+        "a": [prune("long")],
+        "b": [build("short"), measure("b")],
+        "c": [prune("too long")],
+        "d": [never_run],
+        "e": [build("short too")],
+    }.items():
+        scheduler.add(plan(name, *calls))
+    list(finish(scheduler, 5))
+    assert workers.started[2:6] == ["long", "short", "short too", "measure b"]
+    assert set(workers.started[6:]) == {"too long", "never run"}
+
+
+def test_a_lost_stage_runs_again_and_the_others_go_on(run: Fixture) -> None:
+    scheduler, workers = run.scheduler()
+    workers.losses = {"x": 3}
+    scheduler.add(plan("a", build("x")))
+    scheduler.add(plan("b", build("y")))
+    assert sorted(finish(scheduler, 2)) == ["a", "b"]
+    assert workers.started.count("x") == 4
+    totals = totals_by_stage(run.entries())["float_tflite"]
+    assert (totals.runs, totals.failures) == (2, 0)
+
+
+def test_a_stage_that_takes_machine_after_machine_with_it_fails(run: Fixture) -> None:
+    scheduler, workers = run.scheduler()
+    workers.losses = {"x": 4}
+    scheduler.add(plan("a", build("x")))
+    ((_, record),) = collect(scheduler, 1)
+    assert record.facts["reason"] == "float_tflite: it was lost 4 times, the last time because the node died"
+
+
+def test_a_stage_that_has_no_place_any_more_fails_its_plans_alone(run: Fixture) -> None:
+    reason = CandidateError("latency: no node offers the device")
+    scheduler, workers = run.scheduler(batch=1, failures={"no place for measure x": reason})
+    scheduler.add(plan("a", measure("x")))
+    scheduler.add(plan("b", measure("y")))
+    states = {record.cell: record.state for _, record in collect(scheduler, 2)}
+    assert states == {"a": CellState.FAILED, "b": CellState.MEASURED}
+    assert workers.started == ["measure y"]
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["it ends well", "it dies"])
+def test_a_stage_that_another_run_is_at_is_not_run_beside_it(run: Fixture, dies: bool) -> None:
+    scheduler, workers = run.scheduler()
+    call = build("shared")
+    claim = run.store.claim(call.stage, call.key)
+    assert claim is not None
+    scheduler.add(plan("a", call))
+    scheduler.add(plan("b", build("own")))
+    assert list(finish(scheduler, 1)) == ["b"]
+    if not dies:
+        run.store.add(StageRecord(call.stage, call.key, {}, {}, 2.0))
+    claim.release()
+    assert list(finish(scheduler, 1)) == ["a"]
+    assert workers.started == (["own", "shared"] if dies else ["own"])
+
+
+def test_what_another_run_is_at_can_be_dropped(run: Fixture) -> None:
+    scheduler, _ = run.scheduler()
+    claim = run.store.claim("float_tflite", build("x").key)
+    assert claim is not None
+    waiting = plan("a", build("x"))
+    scheduler.add(waiting)
+    assert list(scheduler.finished()) == []
+    assert scheduler.drop_what_waits() == [waiting]
+
+
+def test_a_closed_scheduler_keeps_other_runs_off_nothing(run: Fixture) -> None:
+    scheduler, _ = run.scheduler(slots=2)
+    scheduler.add(plan("a", build("x")))
+    scheduler.add(plan("b", build("y")))
+    list(scheduler.finished())
+    assert run.store.claim("float_tflite", build("y").key) is None
+    scheduler.close()
+    assert run.store.claim("float_tflite", build("y").key) is not None

@@ -18,14 +18,16 @@ from litefront.search.task_loading import LoadedTask, load_task
 from litefront.search.workers import SerialWorkers, Workers
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.errors import CandidateError
-from tests.search.tiny_study import SHORT_TIMING, write_study
+from tests.search.tiny_study import SHORT_TIMING, TASK, write_study
 
 
 class Bench:
     """A store, a task, and workers that run its stages."""
 
-    def __init__(self, make_workers: Callable[[ArtifactStore, LoadedTask], Workers], folder: Path) -> None:
-        self.loaded = load_task(write_study(folder / "study"))
+    def __init__(
+        self, make_workers: Callable[[ArtifactStore, LoadedTask], Workers], folder: Path, task: str = TASK
+    ) -> None:
+        self.loaded = load_task(write_study(folder / "study", task=task))
         self.store = ArtifactStore(folder / "store")
         evaluation = self.loaded.task.evaluation
         assert evaluation.labels is not None
