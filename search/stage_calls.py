@@ -214,7 +214,7 @@ class StageCalls:
         )
 
     def latency(
-        self, quantized: StageRecord, config: DeploymentConfig, reference: Reference | None, attempt: int = 0
+        self, quantized: StageRecord, config: DeploymentConfig, reference: Reference | None = None, attempt: int = 0
     ) -> StageCall:
         """The timing of a `.tflite` on the device, alone; each attempt is a timing of its own.
 

@@ -19,6 +19,7 @@ from litefront.search.study_results import StudyContext
 from litefront.search.study_spec import StudySpec
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.dimension import Capabilities
+from litefront.spaces.sparsity import FineTuning
 
 FACTS = DeviceFacts("host", "a processor", "x86_64", 4, "ai-edge-litert 2")
 DEVICE: Any = SimpleNamespace(power_model=HOST_POWER, shares_cores=True)
@@ -30,7 +31,11 @@ Latency = Callable[[Mapping[str, Any], int], float]
 def open_made_study(spec: StudySpec) -> OpenStudy:
     """The study as it would be after it has met its model and device."""
     loaded: Any = SimpleNamespace(
-        model_digest="m", training_digest="t", representative_digest="r", metric_digest="s", is_fidelity=False
+        model_digest="m",
+        training_digest="t",
+        representative_digest="r",
+        metric_digest="s",
+        task=SimpleNamespace(fine_tuning=FineTuning()),
     )
     calls = StageCalls(
         loaded, FACTS, evaluation_inputs="e.npy", evaluation_labels="l.npy", sparsities=(), timing=Timing()

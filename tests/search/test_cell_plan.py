@@ -17,6 +17,7 @@ from litefront.search.store import StageRecord
 from litefront.search.study_spec import Gates, Load
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.errors import CandidateError
+from litefront.spaces.sparsity import FineTuning
 
 CONFIG = DeploymentConfig(num_threads=2)
 QUANTIZED = StageRecord("quantized", "q", {"tflite": "q.tflite"}, {}, 1.0)
@@ -46,7 +47,12 @@ BESIDE_OTHERS = rounds(*[1.0] * 7, disturbed=True)
 
 def plans(reference: Reference | None = REFERENCE, **gates: float) -> CellPlans:
     """The plans of a study that is open, but for what its device and its task would add."""
-    loaded: Any = SimpleNamespace(model_digest="m", representative_digest="r", metric_digest="t")
+    loaded: Any = SimpleNamespace(
+        model_digest="m",
+        representative_digest="r",
+        metric_digest="t",
+        task=SimpleNamespace(fine_tuning=FineTuning()),
+    )
     device = DeviceFacts("host", "a processor", "x86_64", 2, "ai-edge-litert 2")
     calls = StageCalls(
         loaded, device, evaluation_inputs="e.npy", evaluation_labels="l.npy", sparsities=(), timing=Timing()

@@ -49,7 +49,7 @@ def make_sampler(
     spec = StudySpec.model_validate(
         {"study": "s", "task": "task.py:task", "space": SPACE, "budget": {"cells": 10}} | changes
     )
-    return CellSampler(
+    sampler = CellSampler(
         spec,
         storage or open_storage(None, RunDirectory(path)),
         "s",
@@ -58,6 +58,9 @@ def make_sampler(
         baseline=BASELINE,
         owner=owner,
     )
+    if cost_s is not None:
+        sampler.prefer_cheap(cost_s)
+    return sampler
 
 
 def record_of(config: DeploymentConfig, state: CellState = CellState.MEASURED) -> CellRecord:
@@ -284,7 +287,8 @@ def test_what_a_sampler_remembers_does_not_grow_with_the_search(name: SamplerNam
         proposed += run(sampler, 100)
         remembered.append(sampler.remembered)
     assert len(set(proposed)) == 1500
-    assert max(remembered[6:]) <= 1.2 * max(remembered[:6])
+    # At most twice the 100 trials that it keeps when it begins anew, and the few that are under way.
+    assert max(remembered) <= 220
 
 
 def test_of_proposals_asked_ahead_the_cheapest_goes_first(tmp_path: Path) -> None:
