@@ -1,0 +1,78 @@
+"""A run that is killed with SIGKILL at random moments, again and again, and still loses and repeats nothing.
+
+Half of the runs build on Ray's workers, half in the driver itself; the moments are seeded.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+from collections import Counter
+from typing import Any
+
+from harness.figures import figure
+from harness.litefront_runs import end_group, run_to_its_end, start
+from harness.shared_runs import SharedRuns
+from harness.tiny_study import write_tiny_study
+
+from litefront.search.run_directory import RunDirectory, read_json_lines
+
+__all__ = ["measure"]
+
+_SEED = 0
+# From before Python has imported anything to some cells after the workers have come up.
+_MOMENTS_S = (0.5, 20.0)
+
+
+def measure(runs: SharedRuns) -> None:
+    """Prints what the kills lost and what was done twice."""
+    study = write_tiny_study(runs.folder / "studies" / "kills")
+    directory = RunDirectory(runs.folder / "kills")
+    seen: set[str] = set()
+    kills = 0
+    random_moments = random.Random(_SEED)
+    while kills < runs.extent.kills:
+        options = ("--serial",) if kills % 2 else ()
+        killed = _kill(start(study, directory.path, *options), random_moments.uniform(*_MOMENTS_S))
+        seen |= {line["record"]["cell"] for line in read_json_lines(directory.cells)}
+        if not killed:
+            break
+        kills += 1
+    run_to_its_end(study, directory.path)
+    _tell(directory, seen, kills, runs.extent.kills)
+
+
+def _kill(process: subprocess.Popen[bytes], after_s: float) -> bool:
+    """Kills the run and its group after so many seconds; says False if it had come to its end before."""
+    try:
+        process.wait(after_s)
+    except subprocess.TimeoutExpired:
+        end_group(process, signal.SIGKILL)
+        return True
+    return False
+
+
+def _tell(directory: RunDirectory, seen: set[str], kills: int, intended: int) -> None:
+    records = [line["record"] for line in read_json_lines(directory.cells)]
+    cells = {record["cell"] for record in records}
+    twice = [record["cell"] for record in _finished_twice(records)]
+    runs = Counter(line["key"] for line in read_json_lines(directory.stages) if line["event"] == "run")
+    stages_twice = sum(count > 1 for count in runs.values())
+    figure("kills at random moments", kills, "kills", f"{intended}", kills == intended)
+    figure("cells after the kills", {"before the last run": len(seen), "in the end": len(cells)}, "", "", None)
+    figure("finished cells lost by the kills", len(seen - cells), "cells", "0", not seen - cells)
+    figure("cells finished twice", len(twice), "cells", "0", not twice)
+    figure("stages run twice", stages_twice, "stages", "0", stages_twice == 0)
+
+
+def _finished_twice(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of cells that had been finished before, other than with more timings: those were asked for."""
+    timings: dict[str, int] = {}
+    repeated = []
+    for record in records:
+        taken = len(record["facts"].get("timings", ()))
+        if record["cell"] in timings and taken <= timings[record["cell"]]:
+            repeated.append(record)
+        timings[record["cell"]] = taken
+    return repeated
