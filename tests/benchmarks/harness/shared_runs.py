@@ -35,6 +35,7 @@ class Extent:
         engine_cells: Numbers of cells at which the engine's cost is told.
         engine_max_s: After this the made-up study ends.
         kills: Times that a run is killed.
+        tiny_space: Changes to the space of the tiny study, which is killed.
         seeds: Seeds of a replayed search.
     """
 
@@ -46,6 +47,7 @@ class Extent:
     engine_cells: tuple[int, ...]
     engine_max_s: float
     kills: int
+    tiny_space: dict[str, Any]
     seeds: int
 
 
@@ -58,6 +60,7 @@ FULL = Extent(
     engine_cells=(100, 1_000, 3_000, 10_000),
     engine_max_s=900,
     kills=20,
+    tiny_space={},
     seeds=20,
 )
 QUICK = Extent(
@@ -69,6 +72,7 @@ QUICK = Extent(
     engine_cells=(100, 300),
     engine_max_s=120,
     kills=2,
+    tiny_space={"sparsity": [0.0, 0.5], "quantization": ["float32", "float16", "int8"]},
     seeds=3,
 )
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["CELLS", "write_tiny_study"]
-
-CELLS = 130
-"""Its cells: 5 sparsities, 13 ways to quantize and execute, 2 batches."""
+__all__ = ["write_tiny_study"]
 
 _TASK = '''
 """Where does the bright band lie? Learned in a second."""
@@ -70,9 +68,15 @@ _STUDY: dict[str, Any] = {
 }
 
 
-def write_tiny_study(folder: Path) -> str:
-    """Writes the study and its task into a folder, and gives that folder's name."""
+def write_tiny_study(folder: Path, space: Mapping[str, Any]) -> str:
+    """Writes the study and its task into a folder, and gives that folder's name.
+
+    Args:
+        folder: Where to.
+        space: Choices to take in place of its own 130 cells', by dimension.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "task.py").write_text(_TASK, encoding="utf-8")
-    (folder / "study.yaml").write_text(yaml.safe_dump(_STUDY), encoding="utf-8")
+    study = _STUDY | {"space": _STUDY["space"] | dict(space)}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     return str(folder)

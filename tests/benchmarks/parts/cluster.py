@@ -7,7 +7,7 @@ import time
 from harness.figures import figure
 from harness.litefront_runs import start
 from harness.shared_runs import SharedRuns
-from harness.tiny_study import CELLS, write_tiny_study
+from harness.tiny_study import write_tiny_study
 
 from litefront.search.cell_record import CellState
 from litefront.search.ledger import totals_by_stage
@@ -16,7 +16,7 @@ from litefront.search.study_results import StudyResults
 
 __all__ = ["measure"]
 
-_CELLS_BEFORE = 15
+_CELLS_BEFORE = 8
 _POLL_S = 0.2
 
 
@@ -24,7 +24,7 @@ def measure(runs: SharedRuns) -> None:
     """Prints whether the study was finished, and what the lost node cost."""
     from ray.cluster_utils import Cluster
 
-    study = write_tiny_study(runs.folder / "studies" / "cluster")
+    study = write_tiny_study(runs.folder / "studies" / "cluster", runs.extent.tiny_space)
     directory = RunDirectory(runs.folder / "cluster")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
@@ -47,7 +47,8 @@ def _tell(directory: RunDirectory, before: set[str], code: int) -> None:
     failed = sum(record.state is CellState.FAILED for record in results.records)
     repeated = sum(entry.repeated for entry in totals_by_stage(results.ledger).values())
     figure("exit code of the run that lost a node", code, "", "0", code == 0)
-    figure("cells of the run that lost a node", len(cells), "cells", f"{CELLS}", len(cells) == CELLS)
+    intended = results.context.cells
+    figure("cells of the run that lost a node", len(cells), "cells", f"{intended}", len(cells) == intended)
     figure("cells that failed in it", failed, "cells", "0", failed == 0)
     figure("finished cells lost with the node", len(before - cells), "cells", "0", not before - cells)
     figure("stages run twice although they had ended", repeated, "stages", "0", repeated == 0)

@@ -27,7 +27,7 @@ _MOMENTS_S = (0.5, 20.0)
 
 def measure(runs: SharedRuns) -> None:
     """Prints what the kills lost and what was done twice."""
-    study = write_tiny_study(runs.folder / "studies" / "kills")
+    study = write_tiny_study(runs.folder / "studies" / "kills", runs.extent.tiny_space)
     directory = RunDirectory(runs.folder / "kills")
     seen: set[str] = set()
     kills = 0
