@@ -9,32 +9,52 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["LITEFRONT", "end_group", "run_and_watch", "run_to_its_end", "start"]
+__all__ = ["end_group", "litefront_run", "run_and_watch", "run_to_its_end", "started"]
 
-LITEFRONT = Path(sys.executable).with_name("litefront")
+_LITEFRONT = Path(sys.executable).with_name("litefront")
 
 
-def start(study: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def started(command: Sequence[object], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a command in a process group of its own, which does not outlive the block.
+
+    Args:
+        command: The command and its arguments.
+        log: Takes what it prints.
+    """
+    with open(log, "ab") as file:
+        process = subprocess.Popen([str(part) for part in command], stdout=file, stderr=file, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            end_group(process)
+
+
+def litefront_run(
+    study: str, folder: Path, *options: str
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """Starts a study; what it prints goes to `<folder>.txt`."""
-    command = [str(LITEFRONT), "run", study, "--run-dir", str(folder), *options]
-    with open(folder.with_name(f"{folder.name}.txt"), "ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    command = [_LITEFRONT, "run", study, "--run-dir", folder, *options]
+    return started(command, folder.with_name(f"{folder.name}.txt"))
 
 
 def run_to_its_end(study: str, folder: Path, *options: str) -> float:
     """Runs a study and gives the seconds that it took, from the start of its process to its end."""
-    started = time.monotonic()
-    code = start(study, folder, *options).wait()
+    started_at = time.monotonic()
+    with litefront_run(study, folder, *options) as process:
+        code = process.wait()
     assert code == 0, f"litefront run {study} ended with {code}; see {folder}.txt"
-    return time.monotonic() - started
+    return time.monotonic() - started_at
 
 
-def end_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Sends a signal to the process and all that stayed in its group, and waits for its end."""
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kills the process and all that stayed in its group with SIGKILL, and waits for its end."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -6,8 +6,6 @@ the start of its process and holds the training of the base model; the other sea
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from typing import Any
 from baselines import ray_tune_search
 from harness.coverage import seconds_to_cover, share_covered
 from harness.figures import figure
-from harness.litefront_runs import end_group
+from harness.litefront_runs import started
 from harness.shared_runs import SharedRuns
 
 from litefront.search.cell_record import CellState
@@ -38,8 +36,8 @@ def measure(runs: SharedRuns) -> None:
     """Prints how many distinct cells an hour each search finishes, and how soon each has found the front."""
     exhaustive, searched = runs.exhaustive, runs.budgeted
     ours_s = seconds_to_cover(searched.found(), exhaustive.results)
-    at_least_s = min(runs.extent.baseline_max_s, max(runs.extent.baseline_min_s, _LONGEST_RATIO * (ours_s or 0.0)))
-    tuned = _run_baseline(runs, exhaustive.results, at_least_s)
+    longest_s = min(runs.extent.baseline_max_s, max(runs.extent.baseline_min_s, _LONGEST_RATIO * (ours_s or 0.0)))
+    tuned = _run_baseline(runs, exhaustive.results, longest_s)
     _tell_baseline(tuned)
     settled = sum(record.state is not CellState.FAILED for record in exhaustive.results.records)
     _tell_rate(settled / exhaustive.seconds * 3600, tuned.distinct / tuned.seconds * 3600)
@@ -75,25 +73,22 @@ class _Baseline:
         return len({cell for _, cell in self.found})
 
 
-def _run_baseline(runs: SharedRuns, exhaustive: StudyResults, at_least_s: float) -> _Baseline:
+def _run_baseline(runs: SharedRuns, exhaustive: StudyResults, longest_s: float) -> _Baseline:
     """Runs the other search until it has found the front and its least time is over, or its longest is."""
     study = runs.study("ray_tune", {})
     trials = runs.folder / "ray_tune.jsonl"
     trials.unlink(missing_ok=True)
-    command = [sys.executable, ray_tune_search.__file__, study.folder, _base_model(exhaustive), trials]
-    hours = str(at_least_s / 3600)
+    model, hours = _base_model(exhaustive), longest_s / 3600
+    command = [sys.executable, ray_tune_search.__file__, study.folder, model, trials, hours]
     started_at = time.time()
-    with open(runs.folder / "ray_tune.txt", "wb") as log:
-        process = subprocess.Popen([*map(str, command), hours], stdout=log, stderr=log, start_new_session=True)
-    while process.poll() is None:
-        time.sleep(_POLL_S)
-        so_far = _Baseline(read_json_lines(trials), started_at, time.time() - started_at)
-        covered = seconds_to_cover(so_far.found, exhaustive) is not None
-        if so_far.seconds >= (runs.extent.baseline_min_s if covered else at_least_s):
-            break
-    seconds = time.time() - started_at
-    end_group(process, signal.SIGKILL)
-    return _Baseline(read_json_lines(trials), started_at, seconds)
+    with started(command, runs.folder / "ray_tune.txt") as process:
+        while process.poll() is None:
+            time.sleep(_POLL_S)
+            so_far = _Baseline(read_json_lines(trials), started_at, time.time() - started_at)
+            covered = seconds_to_cover(so_far.found, exhaustive) is not None
+            if so_far.seconds >= (runs.extent.baseline_min_s if covered else longest_s):
+                break
+    return _Baseline(read_json_lines(trials), started_at, time.time() - started_at)
 
 
 def _base_model(exhaustive: StudyResults) -> Path:

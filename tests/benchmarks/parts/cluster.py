@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from harness.figures import figure
-from harness.litefront_runs import start
+from harness.litefront_runs import litefront_run
 from harness.shared_runs import SharedRuns
 from harness.tiny_study import write_tiny_study
 
@@ -29,13 +29,13 @@ def measure(runs: SharedRuns) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         second = cluster.add_node(num_cpus=1)
-        process = start(study, directory.path, "--address", cluster.address)
-        while len(read_json_lines(directory.cells)) < _CELLS_BEFORE and process.poll() is None:
-            time.sleep(_POLL_S)
-        assert process.poll() is None, f"the run ended before a node could be killed; see {directory.path}.txt"
-        before = {line["record"]["cell"] for line in read_json_lines(directory.cells)}
-        cluster.remove_node(second, allow_graceful=False)
-        code = process.wait()
+        with litefront_run(study, directory.path, "--address", cluster.address) as process:
+            while len(read_json_lines(directory.cells)) < _CELLS_BEFORE and process.poll() is None:
+                time.sleep(_POLL_S)
+            assert process.poll() is None, f"the run ended before a node could be killed; see {directory.path}.txt"
+            before = {line["record"]["cell"] for line in read_json_lines(directory.cells)}
+            cluster.remove_node(second, allow_graceful=False)
+            code = process.wait()
     finally:
         cluster.shutdown()
     _tell(directory, before, code)

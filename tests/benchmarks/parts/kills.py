@@ -6,13 +6,12 @@ Half of the runs build on Ray's workers, half in the driver itself; the moments 
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 from collections import Counter
 from typing import Any
 
 from harness.figures import figure
-from harness.litefront_runs import end_group, run_to_its_end, start
+from harness.litefront_runs import end_group, litefront_run, run_to_its_end
 from harness.shared_runs import SharedRuns
 from harness.tiny_study import write_tiny_study
 
@@ -34,7 +33,8 @@ def measure(runs: SharedRuns) -> None:
     random_moments = random.Random(_SEED)
     while kills < runs.extent.kills:
         options = ("--serial",) if kills % 2 else ()
-        killed = _kill(start(study, directory.path, *options), random_moments.uniform(*_MOMENTS_S))
+        with litefront_run(study, directory.path, *options) as process:
+            killed = _kill(process, random_moments.uniform(*_MOMENTS_S))
         seen |= {line["record"]["cell"] for line in read_json_lines(directory.cells)}
         if not killed:
             break
@@ -48,7 +48,7 @@ def _kill(process: subprocess.Popen[bytes], after_s: float) -> bool:
     try:
         process.wait(after_s)
     except subprocess.TimeoutExpired:
-        end_group(process, signal.SIGKILL)
+        end_group(process)
         return True
     return False
 
