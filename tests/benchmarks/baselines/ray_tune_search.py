@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
@@ -136,6 +137,7 @@ def search(study: StudyFile, model: Path, trials: Path, hours: float) -> None:
         name: tune.choice([getattr(choice, "value", choice) for choice in values])
         for name, values in space.choices.items()
     }
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as results:
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1}),

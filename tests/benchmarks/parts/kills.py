@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 from collections import Counter
 from typing import Any
 
@@ -20,8 +21,9 @@ from litefront.search.run_directory import RunDirectory, read_json_lines
 __all__ = ["measure"]
 
 _SEED = 0
-# From before Python has imported anything to some cells after the workers have come up.
-_MOMENTS_S = (0.5, 20.0)
+_POLL_S = 0.1
+# Every fourth kill comes while the run is starting, the others some seconds after its first stage.
+_WHILE_STARTING_S, _AFTER_FIRST_STAGE_S = 4.0, 8.0
 
 
 def measure(runs: SharedRuns) -> None:
@@ -34,13 +36,24 @@ def measure(runs: SharedRuns) -> None:
     while kills < runs.extent.kills:
         options = ("--serial",) if kills % 2 else ()
         with litefront_run(study, directory.path, *options) as process:
-            killed = _kill(process, random_moments.uniform(*_MOMENTS_S))
+            if kills % 4 == 3:
+                killed = _kill(process, random_moments.uniform(0.0, _WHILE_STARTING_S))
+            else:
+                _wait_for_a_stage(process, directory)
+                killed = _kill(process, random_moments.uniform(0.0, _AFTER_FIRST_STAGE_S))
         seen |= {line["record"]["cell"] for line in read_json_lines(directory.cells)}
         if not killed:
             break
         kills += 1
     run_to_its_end(study, directory.path)
     _tell(directory, seen, kills, runs.extent.kills)
+
+
+def _wait_for_a_stage(process: subprocess.Popen[bytes], directory: RunDirectory) -> None:
+    """Waits until this run has noted a stage, run or reused."""
+    before = len(read_json_lines(directory.stages))
+    while process.poll() is None and len(read_json_lines(directory.stages)) == before:
+        time.sleep(_POLL_S)
 
 
 def _kill(process: subprocess.Popen[bytes], after_s: float) -> bool:
