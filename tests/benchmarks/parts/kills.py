@@ -16,6 +16,7 @@ from harness.litefront_runs import end_group, litefront_run, run_to_its_end
 from harness.shared_runs import SharedRuns
 from harness.tiny_study import write_tiny_study
 
+from litefront.search.cell_record import CellState
 from litefront.search.run_directory import RunDirectory, read_json_lines
 
 __all__ = ["measure"]
@@ -84,6 +85,8 @@ def _finished_twice(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     timings: dict[str, int] = {}
     repeated = []
     for record in records:
+        if record["state"] == CellState.FAILED:
+            continue  # tried again by the next run, as it should be
         taken = len(record["facts"].get("timings", ()))
         if record["cell"] in timings and taken <= timings[record["cell"]]:
             repeated.append(record)
