@@ -6,43 +6,32 @@ about ten minutes: a whole run, and a second one that is killed with SIGKILL in 
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
-from litefront.objectives.devices import HostDevice
+from harness.figures import figure, machine
+from harness.litefront_runs import end_group, litefront_run, run_and_watch, run_to_its_end
+
 from litefront.search.front import pareto_front
 from litefront.search.ledger import totals_by_stage
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.study_results import StudyResults
 from litefront.spaces.quantization import Quantization
 
-LITEFRONT = Path(sys.executable).with_name("litefront")
-
 
 def main() -> None:
     """Prints every figure of the first run."""
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "whole"
-        seconds, peak_bytes = run_and_watch(whole)
+        machine()
+        seconds, peak_bytes = run_and_watch("mnist", whole)
         results = StudyResults.read(RunDirectory(whole))
-        print(json.dumps({"machine": HostDevice().probe().identity(), "versions": dict(results.context.versions)}))
         figure("whole run of the demo study", round(seconds), "s", "<= 360", seconds <= 360)
         figure("peak memory of all its processes", round(peak_bytes / 2**30, 2), "GiB", "< 6", peak_bytes < 6 * 2**30)
         tell_cells(results)
         tell_stages(results)
         kill_and_resume(Path(scratch) / "killed")
-
-
-def figure(name: str, value: Any, unit: str, goal: str, holds: bool) -> None:
-    """Prints one figure."""
-    print(json.dumps({"figure": name, "value": value, "unit": unit, "goal": goal, "holds": bool(holds)}), flush=True)
 
 
 def tell_cells(results: StudyResults) -> None:
@@ -79,14 +68,13 @@ def tell_stages(results: StudyResults) -> None:
 
 def kill_and_resume(folder: Path) -> None:
     """Kills a run in the middle, and runs the same command again."""
-    process = start(folder)
-    while len(read_json_lines(folder / "cells.jsonl")) < 12:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with litefront_run("mnist", folder) as process:
+        while len(read_json_lines(folder / "cells.jsonl")) < 12:
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.2)
+        end_group(process)
     before = read_json_lines(folder / "cells.jsonl")
-    code = start(folder).wait()
+    run_to_its_end("mnist", folder)
     results = StudyResults.read(RunDirectory(folder))
     cells = [line["record"]["cell"] for line in read_json_lines(folder / "cells.jsonl")]
     lost = len([line for line in before if line["record"]["cell"] not in cells])
@@ -94,51 +82,7 @@ def kill_and_resume(folder: Path) -> None:
     figure("finished cells lost by kill -9", lost, "cells", "0", lost == 0)
     figure("cells finished twice", len(cells) - len(set(cells)), "cells", "0", len(cells) == len(set(cells)))
     figure("stages run twice", repeated, "stages", "0", repeated == 0)
-    figure(
-        "cells at the end of the resumed run", len(set(cells)), "cells", ">= 40", code == 0 and len(set(cells)) >= 40
-    )
-
-
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """Starts the demo study."""
-    command = [str(LITEFRONT), "run", "mnist", "--run-dir", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def run_and_watch(folder: Path) -> tuple[float, int]:
-    """Seconds that the run took, and the most memory that its processes held together (proportional set size)."""
-    started = time.monotonic()
-    known = processes()
-    process = start(folder)
-    peak = 0
-    ended = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not ended.wait(1.0):
-            peak = max(peak, sum(memory_bytes(pid) for pid in processes() - known))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    code = process.wait()
-    ended.set()
-    watcher.join()
-    assert code == 0, f"the demo study ended with {code}"
-    return time.monotonic() - started, peak
-
-
-def processes() -> set[int]:
-    """All processes of this machine; Ray's daemons leave their parent's tree, so a tree would miss them."""
-    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
-
-
-def memory_bytes(pid: int) -> int:
-    """Proportional set size: pages that several processes share count once."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    except (OSError, ProcessLookupError):
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    figure("cells at the end of the resumed run", len(set(cells)), "cells", ">= 40", len(set(cells)) >= 40)
 
 
 if __name__ == "__main__":
