@@ -37,8 +37,10 @@ class Scheduler:
         store: Where their results are found again, and where runs that share it claim stages.
         ledger: Told of every stage that was run or reused.
         shares_cores: Whether measurements take the cores that build, on the device's machine.
-        batch: Measurements that are taken together, where they share the cores.
+        batch: Gives the number of measurements that are taken together, where they share the cores; it may be replaced
+            when more is known.
         on_stage: Called with each stage as it starts.
+        clock_s: Tells the time on which stages take as long as they do.
     """
 
     def __init__(
@@ -48,15 +50,17 @@ class Scheduler:
         ledger: Ledger,
         *,
         shares_cores: bool,
-        batch: int,
+        batch: Callable[[], int] = lambda: 1,
         on_stage: Callable[[StageCall], None] = lambda _call: None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workers = workers
         self._store = store
         self._ledger = ledger
         self._shares_cores = shares_cores
-        self._batch = batch
+        self.batch = batch
         self._on_stage = on_stage
+        self._clock_s = clock_s
         self._wanted: dict[str, WantedStage] = {}
         self._queue: StageQueue = StageQueue()
         self._running: dict[str, WantedStage] = {}
@@ -103,6 +107,8 @@ class Scheduler:
         self._start_what_may()
         if not self._finished:
             self._collect()
+            # Before the caller thinks about what it hears: cores would idle meanwhile.
+            self._start_what_may()
         finished, self._finished = self._finished, []
         yield from finished
 
@@ -175,7 +181,7 @@ class Scheduler:
         """The device's turn begins with a full batch, or when nothing can be built, and ends with none waiting."""
         waiting = self._queue.measurements
         builds = self._queue.builds or any(not wanted.call.leases_device for wanted in self._running.values())
-        return waiting > 0 and (self._device_turn or waiting >= self._batch or not builds)
+        return waiting > 0 and (self._device_turn or waiting >= self.batch() or not builds)
 
     def _next_start(self) -> tuple[WantedStage, Place] | None:
         """The stage that may start now and came first, with its place."""
@@ -215,7 +221,7 @@ class Scheduler:
 
     def _remaining_s(self, wanted: WantedStage) -> float:
         """How long a stage that runs will take yet; 0 if that is not known."""
-        return (self._seconds.expected(wanted.call.stage) or 0.0) - (time.monotonic() - wanted.started)
+        return (self._seconds.expected(wanted.call.stage) or 0.0) - (self._clock_s() - wanted.started)
 
     def _at_device(self) -> list[WantedStage]:
         return [wanted for wanted in self._running.values() if wanted.place is Place.DEVICE]
@@ -230,7 +236,7 @@ class Scheduler:
         if wanted.claim is None:
             self._parked.append(wanted)
         elif not self._settle_reused(wanted):
-            wanted.place, wanted.started = place, time.monotonic()
+            wanted.place, wanted.started = place, self._clock_s()
             self._running[call.key] = wanted
             self._on_stage(call)
             self._workers.start(call, place)

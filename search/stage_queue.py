@@ -27,7 +27,7 @@ class WantedStage:
         plans: The plans; none for a stage that is run on its own.
         losses: How often it was lost with its machine.
         place: Where it runs; None while it does not.
-        started: When it was started there, on the monotonic clock.
+        started: When it was started there, on the scheduler's clock.
         claim: Keeps other runs off it while it runs.
     """
 

@@ -25,12 +25,13 @@ from litefront.search.task_loading import LoadedTask, load_task
 from litefront.search.trial_storage import open_storage, run_id
 from litefront.search.workers import SerialWorkers, Workers
 
-__all__ = ["RunOptions", "run_study"]
+__all__ = ["RunOptions", "run_study", "search"]
 
 # For each core: measurements that are taken together where they share the cores, and cells that are under way, enough
-# that a batch of measurements and the next builds are both there.
-_BATCH = 4
-_WIDTH = 6
+# that a batch of measurements and the next builds are both there. A sampler learns from each cell, so that few are under
+# way; in a space that is finished anyway, many let the cores idle less.
+_BATCH, _WIDTH = 4, 6
+_EXHAUSTIVE_BATCH, _EXHAUSTIVE_WIDTH = 26, 100
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def run_study(
         store = _open_store(directory, options.store)
         storage = open_storage(options.storage, directory)
         workers = _make_workers(study, loaded, store, options, device)
-        scheduler = _make_scheduler(workers, store, directory, device, progress)
+        scheduler = Scheduler(
+            workers, store, Ledger(directory), shares_cores=device.shares_cores, on_stage=progress.stage_started
+        )
         try:
             with stop_signals(progress.stopped) as stop:
                 facts = workers.probe()
@@ -91,15 +94,37 @@ def run_study(
                     study.spec, loaded, device, facts, store=store, scheduler=scheduler, timing=options.timing
                 )
                 write_study(opened, directory)
-                sampler = _make_sampler(opened, directory, storage)
-                loop = SearchLoop(
-                    opened, directory, store, scheduler, sampler, progress, width=lambda: _WIDTH * workers.slots
-                )
-                loop.run(stop)
+                search(opened, directory, store, storage, scheduler, workers, progress).run(stop)
         finally:
             workers.close()
             scheduler.close()
     return StudyResults.read(directory)
+
+
+def search(
+    study: OpenStudy,
+    directory: RunDirectory,
+    store: ArtifactStore,
+    storage: BaseStorage,
+    scheduler: Scheduler,
+    workers: Workers,
+    progress: RunProgress,
+) -> SearchLoop:
+    """The search of an open study, ready to run.
+
+    Args:
+        study: The study.
+        directory: Where its cells are kept.
+        store: Where stages leave their results.
+        storage: Where its trials are kept.
+        scheduler: Carries the cells' plans out.
+        workers: Run the stages.
+        progress: Told how it goes.
+    """
+    sampler = _make_sampler(study, directory, storage)
+    batch, width = (_EXHAUSTIVE_BATCH, _EXHAUSTIVE_WIDTH) if sampler.is_exhaustive else (_BATCH, _WIDTH)
+    scheduler.batch = lambda: batch * workers.slots
+    return SearchLoop(study, directory, store, scheduler, sampler, progress, width=lambda: width * workers.slots)
 
 
 def _open_store(directory: RunDirectory, store: str | None) -> ArtifactStore:
@@ -130,19 +155,6 @@ def _make_workers(
         address=options.address,
         cores=options.cores,
         stage_timeout_s=options.stage_timeout_s,
-    )
-
-
-def _make_scheduler(
-    workers: Workers, store: ArtifactStore, directory: RunDirectory, device: Device, progress: RunProgress
-) -> Scheduler:
-    return Scheduler(
-        workers,
-        store,
-        Ledger(directory),
-        shares_cores=device.shares_cores,
-        batch=_BATCH * workers.slots,
-        on_stage=progress.stage_started,
     )
 
 

@@ -120,7 +120,7 @@ class Fixture:
     ) -> tuple[Scheduler, ScriptedWorkers]:
         workers = ScriptedWorkers(self.store, slots, elsewhere, failures or {})
         ledger = Ledger(self.directory)
-        return Scheduler(workers, self.store, ledger, shares_cores=shares_cores, batch=batch), workers
+        return Scheduler(workers, self.store, ledger, shares_cores=shares_cores, batch=lambda: batch), workers
 
     def entries(self) -> list[StageEntry]:
         return [StageEntry(**line) for line in read_json_lines(self.directory.stages)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -99,7 +98,7 @@ class _Clock(Listener):
         self._started = time.perf_counter()
         self.ends_s: list[float] = []
 
-    def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
+    def cell_finished(self, record: CellRecord) -> None:
         """Notes the time."""
         self.ends_s.append(time.perf_counter() - self._started - self._workers.seconds)
 
@@ -109,7 +108,9 @@ def _search(cells: int, max_s: float) -> tuple[list[float], int]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "task.py").write_text(_TASK, encoding="utf-8")
-        (folder / "study.yaml").write_text(yaml.safe_dump(_STUDY | {"budget": {"cells": cells}}), encoding="utf-8")
+        (folder / "study.yaml").write_text(
+            yaml.safe_dump(_STUDY | {"budget": {"cells": cells, "min_gain": 0, "remeasure": 0}}), encoding="utf-8"
+        )
         study = read_study_file(str(folder))
         store = ArtifactStore(folder / "run" / "store")
         workers = MadeUpWorkers(store)

@@ -20,6 +20,7 @@ from litefront.search.digests import digest_of_json
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
+from litefront.search.workers import Place
 
 __all__ = ["MADE_UP_FACTS", "MadeUpWorkers"]
 
@@ -60,7 +61,15 @@ class MadeUpWorkers:
         """Stages that may be under way at once."""
         return self._slots
 
-    def start(self, call: StageCall) -> None:
+    def probe(self) -> DeviceFacts:
+        """What the made-up device says of itself."""
+        return MADE_UP_FACTS
+
+    def places(self, call: StageCall) -> frozenset[Place]:
+        """This process, as long as it has slots."""
+        return frozenset({Place.DEVICE}) if len(self._waiting) < self._slots else frozenset()
+
+    def start(self, call: StageCall, place: Place) -> None:
         """Puts the stage in line."""
         self._waiting.append(call)
 
@@ -154,11 +163,13 @@ def _latency(made_by: Mapping[str, Any]) -> dict[str, Any]:
             "cpu_s": 0.08 * made_by["num_threads"],
             "others_s": 0.0,
             "disturbed": False,
+            "reference_ms": 0.2,
         }
         for number in range(_ROUNDS)
     ]
     cold_starts = [{"load_ms": 1.0, "first_call_ms": 4.0, "peak_memory_bytes": 5_000_000}] * 3
-    return {"rounds": rounds, "cold_starts": cold_starts, "last_level_cache_bytes": 2**25} | _delegation(made_by)
+    load = {"last_level_cache_bytes": 2**25, "load_average": 0.0, "steal_s": 0.0}
+    return {"rounds": rounds, "cold_starts": cold_starts} | load | _delegation(made_by)
 
 
 def _delegation(made_by: Mapping[str, Any]) -> dict[str, int]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from litefront.objectives.devices import DeviceFacts
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
+from litefront.search.workers import Place
 
 __all__ = ["ReplayStore", "ReplayWorkers"]
 
@@ -69,14 +71,21 @@ class ReplayWorkers:
         """One stage a core."""
         return self._cores
 
-    def start(self, call: StageCall) -> None:
+    def probe(self) -> DeviceFacts:
+        """Never asked: the device of the exhaustive run is known."""
+        raise NotImplementedError
+
+    def places(self, call: StageCall) -> frozenset[Place]:
+        """The one machine, if it has a core left."""
+        return frozenset({Place.DEVICE}) if call.leases_device or self._busy() < self._cores else frozenset()
+
+    def start(self, call: StageCall, place: Place) -> None:
         """Begins a stage now.
 
         Raises:
             LookupError: If the exhaustive run has no such stage.
         """
-        busy = sum(self._width(running.call) for running in self._running)
-        assert busy + self._width(call) <= self._cores, "the scheduler starts no more than the cores can take"
+        assert self._busy() + self._width(call) <= self._cores, "the scheduler starts no more than the cores can take"
         record = self._find(call)
         if call.leases_device:
             self.measuring_s += record.seconds
@@ -107,6 +116,9 @@ class ReplayWorkers:
     def idle_core_s(self) -> float:
         """Core seconds in which nothing ran."""
         return (self.now_s - self.lower_bound_s) * self._cores
+
+    def _busy(self) -> int:
+        return sum(self._width(running.call) for running in self._running)
 
     def _width(self, call: StageCall) -> int:
         return self._cores if call.leases_device else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,7 @@ class Replay:
             until: Asked after each cell whether what was found so far is enough.
         """
         built_as = self._exhaustive.spec
-        searched_as = built_as.model_copy(update={"budget": Budget(cells=cells), "seed": seed})
+        searched_as = built_as.model_copy(update={"budget": Budget(cells=cells, min_gain=0, remeasure=0), "seed": seed})
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "run"
             store = ReplayStore(folder / "store")
@@ -90,6 +90,7 @@ class Replay:
                 workers=workers,
                 listener=listener,
                 stop=lambda: listener.is_enough,
+                clock_s=lambda: workers.now_s,
                 cost_aware=cost_aware,
             )
         return ReplayedSearch(listener.found, workers.now_s, workers.lower_bound_s, workers.idle_core_s)
@@ -110,7 +111,7 @@ class _VirtualTimes(Listener):
         self.found: Found = []
         self.is_enough = False
 
-    def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
+    def cell_finished(self, record: CellRecord) -> None:
         """Notes the virtual time of a cell's first end."""
         if all(record.config != config for _, config in self.found):
             self.found.append((self._workers.now_s, record.config))

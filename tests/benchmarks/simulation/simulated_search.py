@@ -1,29 +1,30 @@
-"""Drives the real search - sampler, scheduler, plans, ledger, journal, cells - on workers that only pretend to work.
-
-It is the one place that reaches into `litefront.search.study_run` for what `run_study` puts together itself.
-"""
+"""Drives the real search - sampler, scheduler, plans, ledger, journal, cells - on workers that only pretend to work."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from litefront.objectives.devices import DeviceFacts
+from litefront.objectives.devices import Candidate, DeviceFacts
 from litefront.objectives.latency import Timing
 from litefront.objectives.power import HOST_POWER, PowerModel
 from litefront.search import study_run
 from litefront.search.cell_record import CellRecord
+from litefront.search.ledger import Ledger
 from litefront.search.run_directory import RunDirectory
 from litefront.search.sampler import CellSampler, quiet_optuna
+from litefront.search.scheduler import Scheduler
 from litefront.search.stage_calls import StageCall
 from litefront.search.store import ArtifactStore
 from litefront.search.study_opening import open_study
 from litefront.search.study_results import StudyContext
 from litefront.search.study_spec import StudySpec
 from litefront.search.task_loading import LoadedTask
+from litefront.search.trial_storage import open_storage
 from litefront.search.workers import Workers
 from litefront.spaces.deployment_config import DeploymentConfig
 
@@ -54,11 +55,13 @@ class SimulatedDevice:
         """The facts."""
         return self.facts
 
-    def infer(self, model: Path, inputs: Path, outputs: Path, config: DeploymentConfig) -> Mapping[str, Any]:
+    def infer(self, candidate: Candidate, inputs: Path, outputs: Path) -> Mapping[str, Any]:
         """Never called: no real stage runs."""
         raise NotImplementedError
 
-    def benchmark(self, model: Path, inputs: Path, config: DeploymentConfig, timing: Timing) -> Mapping[str, Any]:
+    def benchmark(
+        self, candidate: Candidate, inputs: Path, timing: Timing, reference: Candidate | None = None
+    ) -> Mapping[str, Any]:
         """Never called: no real stage runs."""
         raise NotImplementedError
 
@@ -69,15 +72,18 @@ class Listener:
 
     cells: list[CellRecord] = field(default_factory=list)
 
-    def opened(self, context: StudyContext, known: int, target: int) -> None:
+    def opened(self, context: StudyContext, records: Iterable[CellRecord], known: int, target: int) -> None:
         """Nothing to note."""
 
     def stage_started(self, call: StageCall) -> None:
         """Nothing to note."""
 
-    def cell_finished(self, record: CellRecord, records: Iterable[CellRecord]) -> None:
+    def cell_finished(self, record: CellRecord) -> None:
         """Notes the cell."""
         self.cells.append(record)
+
+    def noted(self, text: str) -> None:
+        """Nothing to note."""
 
     def stopped(self, signal_number: int) -> None:
         """A simulation is not stopped by signals."""
@@ -94,6 +100,7 @@ def search(
     workers: Workers,
     listener: Listener,
     stop: Callable[[], bool] = lambda: False,
+    clock_s: Callable[[], float] = time.monotonic,
     cost_aware: bool = True,
 ) -> None:
     """Runs a whole search.
@@ -108,18 +115,19 @@ def search(
         workers: Answer the stages.
         listener: Is told of every cell.
         stop: Ends the search early once it says so.
+        clock_s: The clock on which the workers take their time.
         cost_aware: Whether the sampler is told what stages cost.
     """
     directory = RunDirectory(folder)
     directory.create()
-    sampler = CellSampler if cost_aware else _sampler_without_costs
-    with quiet_optuna(), mock.patch.object(study_run, "CellSampler", sampler):
-        scheduler = study_run._make_scheduler(workers, store, directory, device, listener)
+    with quiet_optuna():
+        scheduler = Scheduler(workers, store, Ledger(directory), shares_cores=True, clock_s=clock_s)
         opened = open_study(built_as, loaded, device, device.probe(), store=store, scheduler=scheduler, timing=Timing())
         opened = replace(opened, spec=searched_as)
-        width = study_run._WIDTH * workers.slots
-        study_run._Search(opened, directory, scheduler, listener, width=width).run(stop)
+        storage = open_storage(None, directory)
+        with mock.patch.object(CellSampler, "prefer_cheap", CellSampler.prefer_cheap if cost_aware else _ignore):
+            study_run.search(opened, directory, store, storage, scheduler, workers, listener).run(stop)
 
 
-def _sampler_without_costs(*args: Any, **options: Any) -> CellSampler:
-    return CellSampler(*args, **{name: value for name, value in options.items() if name != "cost_s"})
+def _ignore(_sampler: CellSampler, _cost_s: Callable[[DeploymentConfig], float]) -> None:
+    """Takes the proposals as they come."""
