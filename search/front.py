@@ -11,7 +11,7 @@ from litefront.objectives.catalogue import Direction, Objective
 from litefront.search.cell_record import CellRecord
 from litefront.search.study_spec import StudySpec
 
-__all__ = ["FrontArchive", "hypervolume", "hypervolume_of_losses", "loss_values", "pareto_front"]
+__all__ = ["FrontArchive", "accuracy_range", "hypervolume", "hypervolume_of_losses", "loss_values", "pareto_front"]
 
 _DEFAULT_ACCURACY_RANGE = 0.1
 
@@ -122,19 +122,21 @@ def hypervolume_of_losses(losses: NDArray[np.float64], baseline: CellRecord, spe
 
     objectives = spec.chosen_objectives()
     references = loss_values([baseline], objectives)[0]
-    accuracy_range = spec.gates.max_accuracy_drop or _DEFAULT_ACCURACY_RANGE
     columns = [
-        _scaled(losses[:, column], references[column], objective, accuracy_range)
+        _scaled(losses[:, column], references[column], objective, accuracy_range(spec))
         for column, objective in enumerate(objectives)
     ]
     return float(moocore.hypervolume(np.column_stack(columns), ref=np.ones(len(objectives))))
 
 
-def _scaled(
-    losses: NDArray[np.float64], reference: float, objective: Objective, accuracy_range: float
-) -> NDArray[np.float64]:
+def accuracy_range(spec: StudySpec) -> float:
+    """The drop in accuracy that counts as much as a factor of ten in a cost: what the gate allows."""
+    return spec.gates.max_accuracy_drop or _DEFAULT_ACCURACY_RANGE
+
+
+def _scaled(losses: NDArray[np.float64], reference: float, objective: Objective, drop: float) -> NDArray[np.float64]:
     if objective.figure == "accuracy":
-        return (losses - reference) / accuracy_range
+        return (losses - reference) / drop
     sign = 1.0 if objective.direction is Direction.MINIMIZE else -1.0
     values = np.maximum(sign * losses, 1e-12)
     return np.asarray(sign * np.log10(values / max(sign * reference, 1e-12)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import random
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -19,6 +21,7 @@ from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.front import FrontArchive
 from litefront.search.proposal_pool import ProposalPool
 from litefront.search.study_spec import SamplerName, StudySpec
+from litefront.search.surrogate import Surrogate
 from litefront.search.trial_log import TrialLog
 from litefront.search.trial_outcome import TrialOutcome
 from litefront.search.unknown_cells import UnknownCells
@@ -95,7 +98,9 @@ class CellSampler:
         self._open: dict[DeploymentConfig, Proposal] = {}
         self._refused: set[DeploymentConfig] = set()
         self._front = FrontArchive(self._objectives)
+        self._surrogate = Surrogate(spec)
         self._pool: ProposalPool[Proposal] | None = None
+        self._ask_ahead(None)
         distributions = _distributions(self._space)
         metrics = {objective.figure: StudyDirection[objective.direction.name] for objective in self._objectives}
         self._log = TrialLog(storage, name, metrics, distributions, owner=owner)
@@ -123,13 +128,12 @@ class CellSampler:
         return self._spec.sampler is SamplerName.EXHAUSTIVE or cells is None or cells >= len(self._cells)
 
     def prefer_cheap(self, cost_s: Callable[[DeploymentConfig], float]) -> None:
-        """From now on, of proposals of similar promise the cheapest is taken first.
+        """From now on, what a proposal promises is weighed against its cost.
 
         Args:
             cost_s: What a cell would cost now, in seconds, given all that is there or under way.
         """
-        if not self.is_exhaustive:
-            self._pool = ProposalPool(cost_s, size=_POOL_SIZE, patience=_PATIENCE)
+        self._ask_ahead(cost_s)
 
     @property
     def remembered(self) -> int:
@@ -163,6 +167,16 @@ class CellSampler:
                 self._log.tell(proposal.trial, TrialOutcome(TrialState.FAIL, reason="the run ended first"))
                 self._study.drop(proposal.trial.params)
         self._open.clear()
+
+    def _ask_ahead(self, cost_s: Callable[[DeploymentConfig], float] | None) -> None:
+        # Who asks for random cells is to have them.
+        if not self.is_exhaustive and self._spec.sampler is not SamplerName.RANDOM:
+            self._pool = ProposalPool(self._promises, cost_s, size=_POOL_SIZE, patience=_PATIENCE)
+
+    def _promises(self, candidates: Sequence[DeploymentConfig]) -> NDArray[np.float64] | None:
+        chosen = set(candidates)
+        under_way = [cell for cell in self._open if cell not in chosen]
+        return self._surrogate.promises(candidates, under_way, self._front.members)
 
     def _next(self) -> Proposal | None:
         if not self._unknown:
@@ -214,6 +228,7 @@ class CellSampler:
     def _learn(self, record: CellRecord, outcome: TrialOutcome) -> None:
         self._known[record.config] = outcome
         self._unknown.discard(record.config)
+        self._surrogate.add(record)
         if record.state is CellState.MEASURED:
             self._front.add(record)
 

@@ -95,10 +95,13 @@ class Scheduler:
         assert record is not None, "a stage that did not fail left its record"
         return record
 
-    def finished(self) -> Iterator[tuple[Plan, CellRecord]]:
+    def finished(self, goes_on: Callable[[], bool] = lambda: True) -> Iterator[tuple[Plan, CellRecord]]:
         """The plans that have ended since the last call, with their records.
 
         Waits a moment for one if none has.
+
+        Args:
+            goes_on: Whether further stages may still start once some have ended.
 
         Raises:
             LitefrontError: What no cell can be blamed for: input errors, a store that cannot be written, and workers
@@ -107,8 +110,9 @@ class Scheduler:
         self._start_what_may()
         if not self._finished:
             self._collect()
-            # Before the caller thinks about what it hears: cores would idle meanwhile.
-            self._start_what_may()
+            if goes_on():
+                # Before the caller thinks about what it hears: cores would idle meanwhile.
+                self._start_what_may()
         finished, self._finished = self._finished, []
         yield from finished
 

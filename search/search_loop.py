@@ -170,7 +170,7 @@ class SearchLoop:
                 self._scheduler.add(plan)
             if not under_way:
                 break
-            for plan, record in self._scheduler.finished():
+            for plan, record in self._scheduler.finished(lambda: not stop()):
                 self._keep(record)
                 self._sampler.tell(under_way.pop(plan), record)
                 convergence.add(record)
@@ -227,7 +227,7 @@ class SearchLoop:
             if stop() or self._hours_left() <= 0:
                 under_way.difference_update(self._scheduler.drop_what_waits())
             if under_way:
-                for plan, record in self._scheduler.finished():
+                for plan, record in self._scheduler.finished(lambda: not stop()):
                     under_way.discard(plan)
                     self._keep(record)
 

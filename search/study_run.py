@@ -28,8 +28,8 @@ from litefront.search.workers import SerialWorkers, Workers
 __all__ = ["RunOptions", "run_study", "search"]
 
 # For each core: measurements that are taken together where they share the cores, and cells that are under way, enough
-# that a batch of measurements and the next builds are both there. A sampler learns from each cell, so that few are under
-# way; in a space that is finished anyway, many let the cores idle less.
+# that a batch of measurements and the next builds are both there. A sampler learns from each cell, so few are under
+# way; where all cells are finished anyway, many let the cores idle less.
 _BATCH, _WIDTH = 4, 6
 _EXHAUSTIVE_BATCH, _EXHAUSTIVE_WIDTH = 26, 100
 

@@ -17,6 +17,7 @@ from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_opening import OpenStudy
 from litefront.search.study_results import StudyContext
 from litefront.search.study_spec import StudySpec
+from litefront.search.workers import Place
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.dimension import Capabilities
 from litefront.spaces.sparsity import FineTuning
@@ -76,7 +77,13 @@ class MadeWorkers:
     def slots(self) -> int:
         return 2
 
-    def start(self, call: StageCall) -> None:
+    def probe(self) -> DeviceFacts:
+        return FACTS
+
+    def places(self, call: StageCall) -> frozenset[Place]:
+        return frozenset({Place.DEVICE}) if len(self._waiting) < self.slots else frozenset()
+
+    def start(self, call: StageCall, place: Place) -> None:
         self._waiting.append(call)
 
     def wait(self, timeout_s: float) -> list[StageDone]:

@@ -1,8 +1,11 @@
-"""Proposals asked ahead: the cheapest goes first, and none starves."""
+"""Proposals asked ahead: the most gain a second goes first, and none starves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from litefront.search.proposal_pool import ProposalPool
 from litefront.spaces.deployment_config import DeploymentConfig
@@ -18,14 +21,18 @@ def asked(cost: int) -> Asked:
 
 
 def make_pool(size: int = 3, patience: int = 100) -> ProposalPool[Asked]:
-    return ProposalPool(lambda config: config.batch_size, size=size, patience=patience)
+    return ProposalPool(unknown, lambda config: config.batch_size, size=size, patience=patience)
+
+
+def unknown(configs: Sequence[DeploymentConfig]) -> None:
+    """Nothing is known of what cells promise."""
 
 
 def test_an_empty_pool_has_nothing() -> None:
     assert make_pool().take() is None
 
 
-def test_the_cheapest_goes_first() -> None:
+def test_the_cheapest_goes_first_while_nothing_is_known_of_promises() -> None:
     pool = make_pool()
     for cost in (5, 2, 9):
         assert not pool.is_full
@@ -44,7 +51,7 @@ def test_of_equally_cheap_ones_the_oldest_goes_first() -> None:
 
 def test_costs_are_asked_when_one_is_taken() -> None:
     costs = {1: 10.0, 2: 20.0}
-    pool: ProposalPool[Asked] = ProposalPool(lambda config: costs[config.batch_size], size=2, patience=100)
+    pool: ProposalPool[Asked] = ProposalPool(unknown, lambda config: costs[config.batch_size], size=2, patience=100)
     pool.add(asked(1))
     pool.add(asked(2))
     costs[2] = 0.0
@@ -59,3 +66,32 @@ def test_what_was_passed_over_often_goes_first() -> None:
         pool.add(asked(1))
         taken.append(pool.take())
     assert taken == [asked(1), asked(1), asked(50), asked(1)]
+
+
+def promising(promise: dict[int, float], cost_s: dict[int, float] | None = None) -> list[int]:
+    """The order in which cells of these batches are taken."""
+    pool: ProposalPool[Asked] = ProposalPool(
+        lambda configs: np.array([promise[config.batch_size] for config in configs]),
+        None if cost_s is None else lambda config: cost_s[config.batch_size],
+        size=len(promise),
+        patience=100,
+    )
+    for batch_size in promise:
+        pool.add(asked(batch_size))
+    return [taken.config.batch_size for _ in promise if (taken := pool.take()) is not None]
+
+
+def test_the_most_promising_goes_first_where_all_cost_alike() -> None:
+    assert promising({1: 0.2, 2: 0.9, 3: -0.5}) == [2, 1, 3]
+
+
+def test_promise_is_weighed_against_cost() -> None:
+    assert promising({1: 0.2, 2: 0.9, 3: 0.3}, {1: 1.0, 2: 9.0, 3: 2.0}) == [1, 3, 2]
+
+
+def test_a_cell_that_promises_nothing_is_not_taken_because_it_is_cheap() -> None:
+    assert promising({1: -0.1, 2: 0.1, 3: -0.2}, {1: 0.0, 2: 60.0, 3: 0.0}) == [2, 1, 3]
+
+
+def test_what_is_free_still_differs_by_its_promise() -> None:
+    assert promising({1: 0.1, 2: 0.2}, {1: 0.0, 2: 0.05}) == [2, 1]

@@ -31,7 +31,7 @@ from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
 from litefront.objectives.accuracy import measure_accuracy
-from litefront.objectives.devices import HostDevice
+from litefront.objectives.devices import Candidate, HostDevice
 from litefront.objectives.latency import Timing, busy_cores, measure_latency
 from litefront.objectives.power import PowerInputs
 from litefront.objectives.size import measure_size
@@ -78,16 +78,17 @@ def _score(tflite: Path, config: DeploymentConfig, task: Task, samples_per_s: fl
     device, rows, outputs = HostDevice(), tflite.with_name("rows.npy"), tflite.with_name("outputs.npy")
     np.save(rows, task.evaluation.inputs)
     assert task.evaluation.labels is not None
-    device.infer(tflite, rows, outputs, config)
-    accuracy = measure_accuracy(np.load(outputs), task.evaluation.labels, task.scored_by)
+    candidate = Candidate(tflite, config)
+    device.infer(candidate, rows, outputs)
+    accuracy = measure_accuracy(np.load(outputs), task.evaluation.labels, task.scored_by).figure
     sizes = measure_size(tflite.read_bytes())
-    reply = device.benchmark(tflite, rows, config, Timing())
-    latency_ms = measure_latency(reply["rounds"], config.batch_size)["latency_ms"].value
+    reply = device.benchmark(candidate, rows, Timing())
+    latency_ms = measure_latency([reply["rounds"]], config.batch_size)["latency_ms"].value
     inputs = PowerInputs(
         quantization=config.quantization,
         batch_size=config.batch_size,
         latency_ms=latency_ms,
-        busy_cores=busy_cores(reply["rounds"]),
+        busy_cores=busy_cores([reply["rounds"]]),
         model_bytes=int(sizes["size_bytes"].value),
         last_level_cache_bytes=reply["last_level_cache_bytes"],
     )

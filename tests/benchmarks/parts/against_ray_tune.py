@@ -6,8 +6,11 @@ the start of its process and holds the training of the base model; the other sea
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,20 +31,15 @@ from litefront.spaces.search_space import canonical
 
 __all__ = ["measure"]
 
-_LONGEST_RATIO = 11
-_POLL_S = 5.0
-
 
 def measure(runs: SharedRuns) -> None:
     """Prints how many distinct cells an hour each search finishes, and how soon each has found the front."""
-    exhaustive, searched = runs.exhaustive, runs.budgeted
-    ours_s = seconds_to_cover(searched.found(), exhaustive.results)
-    longest_s = min(runs.extent.baseline_max_s, max(runs.extent.baseline_min_s, _LONGEST_RATIO * (ours_s or 0.0)))
-    tuned = _run_baseline(runs, exhaustive.results, longest_s)
+    exhaustive = runs.exhaustive
+    tuned = _run_baseline(runs, exhaustive.results)
     _tell_baseline(tuned)
     settled = sum(record.state is not CellState.FAILED for record in exhaustive.results.records)
     _tell_rate(settled / exhaustive.seconds * 3600, tuned.distinct / tuned.seconds * 3600)
-    _tell_cover(ours_s, tuned, exhaustive.results)
+    _tell_cover(seconds_to_cover(runs.budgeted.found(), exhaustive.results), tuned, exhaustive.results)
 
 
 @dataclass(frozen=True)
@@ -73,22 +71,18 @@ class _Baseline:
         return len({cell for _, cell in self.found})
 
 
-def _run_baseline(runs: SharedRuns, exhaustive: StudyResults, longest_s: float) -> _Baseline:
-    """Runs the other search until it has found the front and its least time is over, or its longest is."""
-    study = runs.study("ray_tune", {})
-    trials = runs.folder / "ray_tune.jsonl"
-    trials.unlink(missing_ok=True)
-    model, hours = _base_model(exhaustive), longest_s / 3600
-    command = [sys.executable, ray_tune_search.__file__, study.folder, model, trials, hours]
-    started_at = time.time()
-    with started(command, runs.folder / "ray_tune.txt") as process:
-        while process.poll() is None:
-            time.sleep(_POLL_S)
-            so_far = _Baseline(read_json_lines(trials), started_at, time.time() - started_at)
-            covered = seconds_to_cover(so_far.found, exhaustive) is not None
-            if so_far.seconds >= (runs.extent.baseline_min_s if covered else longest_s):
-                break
-    return _Baseline(read_json_lines(trials), started_at, time.time() - started_at)
+def _run_baseline(runs: SharedRuns, exhaustive: StudyResults) -> _Baseline:
+    """Runs the other search for its time; one that the folder holds is taken from there."""
+    trials, timing = runs.folder / "ray_tune.jsonl", runs.folder / "ray_tune.json"
+    if not timing.exists():
+        trials.unlink(missing_ok=True)
+        study, model, hours = runs.study("ray_tune", {}), _base_model(exhaustive), runs.extent.baseline_s / 3600
+        command = [sys.executable, ray_tune_search.__file__, study.folder, model, trials, hours]
+        started_at = time.time()
+        with started(command, runs.folder / "ray_tune.txt") as process, suppress(subprocess.TimeoutExpired):
+            process.wait(runs.extent.baseline_s)
+        timing.write_text(json.dumps({"started_at": started_at, "seconds": time.time() - started_at}), encoding="utf-8")
+    return _Baseline(read_json_lines(trials), **json.loads(timing.read_text(encoding="utf-8")))
 
 
 def _base_model(exhaustive: StudyResults) -> Path:

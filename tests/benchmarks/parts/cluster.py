@@ -26,7 +26,7 @@ def measure(runs: SharedRuns) -> None:
 
     study = write_tiny_study(runs.folder / "studies" / "cluster", runs.extent.tiny_space)
     directory = RunDirectory(runs.folder / "cluster")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"device:host": 1}})
     try:
         second = cluster.add_node(num_cpus=1)
         with litefront_run(study, directory.path, "--address", cluster.address) as process:

@@ -1,0 +1,99 @@
+"""What a surrogate expects of cells that were not measured, on figures whose law is known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.front import pareto_front
+from litefront.search.surrogate import Surrogate
+from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.quantization import Quantization
+from tests.search.records import make_record, make_spec
+
+SPEC = make_spec()
+LATENCY_MS = {
+    Quantization.FLOAT32: 8.0,
+    Quantization.FLOAT16: 8.0,
+    Quantization.INT8: 2.0,
+    Quantization.DYNAMIC_INT8: 3.0,
+}
+SPACE = [
+    DeploymentConfig(sparsity=sparsity, quantization=quantization, num_threads=threads, batch_size=batch)
+    for sparsity, quantization, threads, batch in itertools.product((0.0, 0.5, 0.75), LATENCY_MS, (1, 2, 4), (1, 4))
+]
+
+
+def record_of(config: DeploymentConfig) -> CellRecord:
+    """A cell whose latency is a product of a factor for each parameter, as a device's nearly is."""
+    latency_ms = LATENCY_MS[config.quantization] / config.num_threads**0.8 * config.batch_size**0.9
+    size = 4e6 * (0.25 if "int8" in config.quantization else 1.0)
+    accuracy = 0.95 - 0.05 * config.sparsity**2
+    return make_record(str(config.params()), config=config, latency_ms=latency_ms, size_bytes=size, accuracy=accuracy)
+
+
+def learned(number: int) -> tuple[Surrogate, list[CellRecord], list[DeploymentConfig]]:
+    """A surrogate of so many cells, their front, and the cells that it has not seen."""
+    picks = np.random.default_rng(0).permutation(len(SPACE))
+    seen, unseen = [SPACE[i] for i in picks[:number]], [SPACE[i] for i in picks[number:]]
+    surrogate, records = Surrogate(SPEC), [record_of(config) for config in seen]
+    for record in records:
+        surrogate.add(record)
+    return surrogate, pareto_front(records, SPEC.chosen_objectives()), unseen
+
+
+def front_with(record: CellRecord, front: list[CellRecord]) -> set[DeploymentConfig]:
+    return {member.config for member in pareto_front([*front, record], SPEC.chosen_objectives())}
+
+
+def test_nothing_is_promised_from_a_handful_of_cells() -> None:
+    surrogate, front, unseen = learned(7)
+    assert surrogate.promises(unseen, [], front) is None
+    assert Surrogate(SPEC).promises(unseen, [], []) is None
+
+
+def test_cells_that_would_enter_the_front_promise_more_than_those_that_would_not() -> None:
+    surrogate, front, unseen = learned(30)
+    promises = surrogate.promises(unseen, [], front)
+    assert promises is not None and promises.shape == (len(unseen),)
+    objectives = SPEC.chosen_objectives()
+    enters = np.array(
+        [
+            any(record.config == config for record in pareto_front([*front, record_of(config)], objectives))
+            for config in unseen
+        ]
+    )
+    assert 0 < enters.sum() < len(unseen)
+    # The order of promises tells the two apart: the area under the ROC curve, as a rank statistic.
+    better = promises[enters][:, None] > promises[~enters][None, :]
+    assert better.mean() > 0.9
+
+
+def test_a_cell_under_way_takes_the_promise_of_its_likes() -> None:
+    surrogate, front, unseen = learned(30)
+    alone = surrogate.promises(unseen, [], front)
+    assert alone is not None
+    best = unseen[int(np.argmax(alone))]
+    beside = surrogate.promises([best], [best], front)
+    assert beside is not None and beside[0] < alone.max()
+
+
+def test_a_rejected_cell_teaches_what_was_measured_of_it() -> None:
+    surrogate, front, unseen = learned(30)
+    before = surrogate.promises(unseen, [], front)
+    poor = make_record("poor", config=unseen[0], state=CellState.REJECTED, accuracy=0.1)
+    surrogate.add(poor)
+    after = surrogate.promises(unseen[1:], [], front)
+    assert before is not None and after is not None
+    assert not np.allclose(before[1:], after)
+
+
+@pytest.mark.parametrize("number", [30, 60])
+def test_the_same_cells_give_the_same_promises(number: int) -> None:
+    first, second = learned(number), learned(number)
+    np.testing.assert_array_equal(
+        first[0].promises(first[2], [], first[1]), second[0].promises(second[2], [], second[1])
+    )
