@@ -30,13 +30,12 @@ class ProposalPool(Generic[T]):
     """A few proposals that the sampler would have taken next, in any order.
 
     Cost and promise are asked for anew each time: a cell gets cheaper as others build what they share with it, and it
-    promises less once a neighbour is measured. Of the proposals that promise to enter the front, the one with the most
-    gain a second is taken (as expected improvement per second: Snoek, Larochelle and Adams, "Practical Bayesian
-    optimization of machine learning algorithms", NIPS 2012, section 3.2). If none does, the one that is nearest to it
-    goes; as long as nothing is known of promises, the cheapest.
+    promises less once a neighbour is measured. The one with the most gain a second is taken (as expected improvement
+    per second: Snoek, Larochelle and Adams, "Practical Bayesian optimization of machine learning algorithms", NIPS
+    2012, section 3.2); if none promises anything, or as long as nothing is known of promises, the cheapest.
 
     Args:
-        promises: What cells promise, above 0 if they are expected to enter the front, shape `(cells,)`; None if nothing
+        promises: What cells promise, 0 if they are not expected to enter the front, shape `(cells,)`; None if nothing
             is known.
         cost_s: What a cell would cost now, in seconds; None counts all alike.
         size: Proposals that are asked ahead.
@@ -81,8 +80,6 @@ class ProposalPool(Generic[T]):
         configs = [proposal.config for proposal, _ in self._waiting]
         costs_s = np.array([self._cost_s(config) if self._cost_s else 0.0 for config in configs])
         promises = self._promises(configs)
-        if promises is None:
+        if promises is None or not np.any(promises > 0):
             return int(np.argmin(costs_s))
-        if np.all(promises <= 0):
-            return int(np.argmax(promises))
         return int(np.argmax(promises / np.maximum(costs_s, _LEAST_COST_S)))

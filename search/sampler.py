@@ -33,8 +33,8 @@ __all__ = ["CellSampler", "Proposal", "quiet_optuna"]
 
 _MAX_REPEATS = 4
 # Proposals that are asked ahead where costs count, and how often one is passed over before it goes first.
-_POOL_SIZE = 8
-_PATIENCE = 32
+_POOL_SIZE = 64
+_PATIENCE = 256
 # Front members, the latest, near which a cell is taken when a sampler repeats itself.
 _NEAR_TO = 32
 _POPULATION_SIZE = 16
@@ -55,10 +55,19 @@ class Proposal:
     trial: Trial | None
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A cell that was asked for, with the parameters that a trial of it has; None for a baseline outside the space."""
+
+    config: DeploymentConfig
+    params: Mapping[str, Any] | None
+
+
 class CellSampler:
     """Proposes cells that are not yet known, and learns from those that are.
 
-    What is proposed comes from a study in memory that stays small. Each proposal is a trial of the study that is the
+    What is proposed comes from a study in memory that stays small. It is asked ahead for more cells than are needed: of
+    these, the one that promises most for its cost is proposed. Each proposal is a trial of the study that is the
     record, and every trial there is told, on every path: measured cells as COMPLETE, rejected ones as PRUNED with their
     violation as a constraint, failed ones as FAIL. A configuration that cannot work is PRUNED at once. A repeat teaches
     the sampler again what is known of its cell; after some repeats in a row, an unknown cell next to the front is taken
@@ -95,11 +104,13 @@ class CellSampler:
         # Parameters within the space that make each cell; Optuna refuses what lies outside.
         self._params = {canonical(config): config.params() for config in self._space.configurations()}
         self._known: dict[DeploymentConfig, TrialOutcome] = {}
+        # Every cell that was asked for and not told yet, and of these the ones that are trials by now.
+        self._asked: dict[DeploymentConfig, _Asked] = {}
         self._open: dict[DeploymentConfig, Proposal] = {}
         self._refused: set[DeploymentConfig] = set()
         self._front = FrontArchive(self._objectives)
         self._surrogate = Surrogate(spec)
-        self._pool: ProposalPool[Proposal] | None = None
+        self._pool: ProposalPool[_Asked] | None = None
         self._ask_ahead(None)
         distributions = _distributions(self._space)
         metrics = {objective.figure: StudyDirection[objective.direction.name] for objective in self._objectives}
@@ -143,17 +154,20 @@ class CellSampler:
     def propose(self) -> Proposal | None:
         """The next cell to build; None if all are known or under way."""
         if self._baseline not in self._known and self._baseline not in self._open:
-            return self._claim(self._baseline)
+            return self._begin(self._claim(self._baseline))
         if self._pool is None:
-            return self._next()
-        while not self._pool.is_full and (proposal := self._next()) is not None:
-            self._pool.add(proposal)
-        return self._pool.take()
+            asked = self._next()
+        else:
+            while not self._pool.is_full and (asked := self._next()) is not None:
+                self._pool.add(asked)
+            asked = self._pool.take()
+        return None if asked is None else self._begin(asked)
 
     def tell(self, proposal: Proposal, record: CellRecord) -> None:
         """Learns what became of a proposal."""
         outcome = TrialOutcome.of_record(record, self._objectives)
         self._open.pop(proposal.config, None)
+        self._asked.pop(proposal.config, None)
         self._learn(record, outcome)
         if proposal.trial is not None:
             self._log.tell(proposal.trial, outcome)
@@ -174,11 +188,10 @@ class CellSampler:
             self._pool = ProposalPool(self._promises, cost_s, size=_POOL_SIZE, patience=_PATIENCE)
 
     def _promises(self, candidates: Sequence[DeploymentConfig]) -> NDArray[np.float64] | None:
-        chosen = set(candidates)
-        under_way = [cell for cell in self._open if cell not in chosen]
-        return self._surrogate.promises(candidates, under_way, self._front.members)
+        return self._surrogate.promises(candidates, list(self._open), self._front.members)
 
-    def _next(self) -> Proposal | None:
+    def _next(self) -> _Asked | None:
+        """A cell that nothing is known of, and that was not asked for yet; None if there is none."""
         if not self._unknown:
             return None
         if self.is_exhaustive:
@@ -192,10 +205,10 @@ class CellSampler:
                 self._refuse(config, params, reason)
             elif cell in self._known:
                 self._study.tell(params, self._known[cell])
-            elif cell in self._open:
+            elif cell in self._asked:
                 self._forgo(cell, params)
             else:
-                return self._begin(cell, params)
+                return self._ask_for(cell, params)
         latest = [member.config for member in self._front.members[-_NEAR_TO:]]
         return self._claim(self._random.choice(self._unknown.nearest_to(latest)))
 
@@ -208,22 +221,27 @@ class CellSampler:
             self._log.add(params, outcome)
 
     def _forgo(self, cell: DeploymentConfig, params: Mapping[str, Any]) -> None:
-        """Another configuration of a cell that is under way teaches nothing; the same one stays under way."""
-        trial = self._open[cell].trial
-        if trial is None or trial.params != params:
+        """Another configuration of a cell that was asked for teaches nothing; the same one stays asked for."""
+        if self._asked[cell].params != params:
             self._study.drop(params)
 
-    def _claim(self, cell: DeploymentConfig) -> Proposal:
-        """Makes a trial of a cell that the sampler did not ask for itself."""
+    def _claim(self, cell: DeploymentConfig) -> _Asked:
+        """Has a cell count as asked for that the sampler did not ask for itself."""
         params = self._params.get(cell)
         if params is not None and not self.is_exhaustive:
             self._study.start(params)
-        return self._begin(cell, params)
+        return self._ask_for(cell, params)
 
-    def _begin(self, cell: DeploymentConfig, params: Mapping[str, Any] | None) -> Proposal:
+    def _ask_for(self, cell: DeploymentConfig, params: Mapping[str, Any] | None) -> _Asked:
         self._unknown.discard(cell)
-        self._open[cell] = Proposal(cell, None if params is None else self._log.start(params))
-        return self._open[cell]
+        self._asked[cell] = _Asked(cell, params)
+        return self._asked[cell]
+
+    def _begin(self, asked: _Asked) -> Proposal:
+        """Makes a trial of a cell whose turn has come."""
+        trial = None if asked.params is None else self._log.start(asked.params)
+        self._open[asked.config] = Proposal(asked.config, trial)
+        return self._open[asked.config]
 
     def _learn(self, record: CellRecord, outcome: TrialOutcome) -> None:
         self._known[record.config] = outcome

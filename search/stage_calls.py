@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -253,5 +253,11 @@ class StageCalls:
         return {"tflite": quantized.objects["tflite"], "rows": self._evaluation_inputs}
 
 
+@cache
+def _version(tool: str) -> str:
+    # Looking it up reads files, each time.
+    return version(tool)
+
+
 def _tools(stage: str) -> dict[str, Any]:
-    return {"tools": {tool: version(tool) for tool in _TOOLS[stage]}}
+    return {"tools": {tool: _version(tool) for tool in _TOOLS[stage]}}

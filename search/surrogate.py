@@ -5,10 +5,10 @@ equations 2.23 and 2.24) whose kernel adds up what two configurations share: eac
 of them (Duvenaud, Nickisch and Rasmussen, "Additive Gaussian processes", NIPS 2011). So a factor of the batch that was
 seen on one quantization is expected on the others, until a measurement says otherwise.
 
-What a cell promises is its maximin improvement over the front (Svenson and Santner, "Multiobjective optimization of
-expensive-to-evaluate deterministic computer simulator models", CSDA 94, 2016): by how much it would beat the front
-member that comes nearest to beating it, where it beats that one most. Costs count by their decimal logarithm and
-accuracy by the share of the gate's drop, as in the hypervolume.
+What a cell promises is by how much it would raise the hypervolume if it came out a little better than expected (a bound
+on hypervolume improvement: Emmerich, Giannakoglou and Naujoks, IEEE Transactions on Evolutionary Computation 10, 2006).
+Costs count by their decimal logarithm and accuracy by the share of the gate's drop, with the same reference point as in
+`front.hypervolume`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ _FloatArray = NDArray[np.float64]
 _COMMON, _SINGLE, _PAIR, _OWN = 1.0, 1.0, 0.3, 0.05
 # Below so many cells there is nothing to learn from; above, the latest count, so that a guess costs no more.
 _FEWEST, _MOST = 8, 200
+# Front members that a promise is held against, the latest ones, for the same reason.
+_FRONT = 40
 # Standard errors by which a guess is taken as better than it is likely to be: what is uncertain may surprise.
 _OPTIMISM = 0.5
 
 
 class Surrogate:
-    """Learns from measured cells what others would give.
+    """Learns from measured cells what others would give; the first of them is the baseline.
 
     Args:
         spec: Gives the objectives and the gate.
@@ -61,7 +63,7 @@ class Surrogate:
         under_way: Sequence[DeploymentConfig],
         front: Sequence[CellRecord],
     ) -> _FloatArray | None:
-        """What each candidate promises, above 0 if it is expected to enter the front; None if too little is known.
+        """What each candidate promises, 0 if it is not expected to enter the front; None if too little is known.
 
         Args:
             candidates: Cells that are not measured.
@@ -69,35 +71,35 @@ class Surrogate:
             front: The front's members.
 
         Returns:
-            Shape `(candidates,)`, on the scale of the hypervolume.
+            By how much each would raise the hypervolume, shape `(candidates,)`.
         """
-        asked = [*candidates, *under_way]
-        guesses = [self._guess(objective, asked) for objective in self._objectives]
-        if not front or any(guess is None for guess in guesses):
+        guessed = self._guess([*candidates, *under_way])
+        if guessed is None or not front:
             return None
-        means = np.column_stack([guess[0] for guess in guesses if guess is not None])
-        errors = np.column_stack([guess[1] for guess in guesses if guess is not None])
-        members = np.array([[self._scaled(record, o) for o in self._objectives] for record in front])
+        means, errors = guessed
+        members = np.array([[self._scaled(record, o) for o in self._objectives] for record in front[-_FRONT:]])
         hopeful = (means - _OPTIMISM * errors)[: len(candidates)]
-        return _maximin_improvement(hopeful, np.vstack([members, means[len(candidates) :]]))
+        return _hypervolume_gains(hopeful, np.vstack([members, means[len(candidates) :]]), self._reference())
 
-    def _guess(self, objective: Objective, asked: Sequence[DeploymentConfig]) -> tuple[_FloatArray, _FloatArray] | None:
-        """Mean and standard error of an objective's scaled loss, each of shape `(asked,)`."""
-        known = [record for record in self._records.values() if objective.figure in record.figures][-_MOST:]
-        if len(known) < _FEWEST:
-            return None
-        losses = np.array([self._scaled(record, objective) for record in known])
-        codes = _codes([*(record.config for record in known), *asked])
-        learned, wanted = codes[: len(known)], codes[len(known) :]
-        spread = float(np.var(losses)) or 1e-12
-        own = _OWN * np.eye(len(known))
-        weights = np.linalg.solve(
-            _kernel(learned, learned) + own, np.column_stack([losses - losses.mean(), _kernel(learned, wanted)])
-        )
-        shared = _kernel(learned, wanted)
-        means = losses.mean() + shared.T @ weights[:, 0]
-        variances = _kernel_with_itself() + _OWN - np.einsum("kw,kw->w", shared, weights[:, 1:])
-        return means, np.sqrt(np.maximum(variances, 0.0) * spread / _kernel_with_itself())
+    def _reference(self) -> _FloatArray:
+        """As in the hypervolume: ten times the baseline's costs, and all of the gate's drop."""
+        baseline = next(iter(self._records.values()))
+        return np.array([self._scaled(baseline, objective) + 1.0 for objective in self._objectives])
+
+    def _guess(self, asked: Sequence[DeploymentConfig]) -> tuple[_FloatArray, _FloatArray] | None:
+        """Mean and standard error of each objective's scaled loss, each of shape `(asked, objectives)`."""
+        # Rejected cells lack some figures: what can be learned from the same cells is learned together.
+        by_cells: dict[tuple[DeploymentConfig, ...], list[int]] = {}
+        for column, objective in enumerate(self._objectives):
+            known = [config for config, record in self._records.items() if objective.figure in record.figures]
+            if len(known) < _FEWEST:
+                return None
+            by_cells.setdefault(tuple(known[-_MOST:]), []).append(column)
+        means, errors = np.empty((2, len(asked), len(self._objectives)))
+        for cells, columns in by_cells.items():
+            losses = [[self._scaled(self._records[cell], self._objectives[c]) for c in columns] for cell in cells]
+            means[:, columns], errors[:, columns] = _regress(cells, np.array(losses), asked)
+        return means, errors
 
     def _scaled(self, record: CellRecord, objective: Objective) -> float:
         value = record.value(objective.figure)
@@ -105,6 +107,23 @@ class Surrogate:
             return -value / self._accuracy_range
         logarithm = math.log10(max(value, 1e-12))
         return logarithm if objective.direction is Direction.MINIMIZE else -logarithm
+
+
+def _regress(
+    known: Sequence[DeploymentConfig], losses: _FloatArray, asked: Sequence[DeploymentConfig]
+) -> tuple[_FloatArray, _FloatArray]:
+    """Mean and standard error for the cells asked about, each of shape `(asked, losses of a cell)`."""
+    codes = _codes([*known, *asked])
+    learned, wanted = codes[: len(known)], codes[len(known) :]
+    shared = _kernel(learned, wanted)
+    centre = losses.mean(axis=0)
+    weights = np.linalg.solve(
+        _kernel(learned, learned) + _OWN * np.eye(len(known)), np.column_stack([losses - centre, shared])
+    )
+    means = centre + shared.T @ weights[:, : losses.shape[1]]
+    explained = np.einsum("kw,kw->w", shared, weights[:, losses.shape[1] :])
+    unexplained = np.maximum(1.0 + (_OWN - explained) / _kernel_with_itself(), 0.0)
+    return means, np.sqrt(unexplained[:, None] * losses.var(axis=0))
 
 
 def _codes(configs: Sequence[DeploymentConfig]) -> NDArray[np.int64]:
@@ -127,6 +146,14 @@ def _kernel_with_itself() -> float:
     return _COMMON + _SINGLE * number + _PAIR * number * (number - 1) / 2
 
 
-def _maximin_improvement(points: _FloatArray, front: _FloatArray) -> _FloatArray:
-    """For each point, its largest gain in any objective over the front member that leaves the smallest such gain."""
-    return np.asarray((front[None, :, :] - points[:, None, :]).max(axis=2).min(axis=1))
+def _hypervolume_gains(points: _FloatArray, front: _FloatArray, reference: _FloatArray) -> _FloatArray:
+    """By how much each point alone would raise the front's hypervolume, shape `(points,)`."""
+    import moocore
+
+    gains = np.zeros(len(points))
+    beaten = np.all(front[None, :, :] <= points[:, None, :], axis=2).any(axis=1)
+    hopeful = np.flatnonzero(~beaten & np.all(points < reference, axis=1))
+    before = moocore.hypervolume(front, ref=reference)
+    for index in hopeful:
+        gains[index] = moocore.hypervolume(np.vstack([front, points[index]]), ref=reference) - before
+    return gains

