@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from litefront.search.cell_plan import CellPlans
 from litefront.search.stage_calls import STAGES
@@ -38,18 +38,22 @@ class CellCosts:
         self._store = store
         self._expected_s = expected_s
         self._begun: set[tuple[object, ...]] = set()
+        self._missing: dict[DeploymentConfig, tuple[str, ...]] = {}
 
     def begin(self, config: DeploymentConfig) -> None:
         """A cell is under way: what it shares with others is paid for."""
         self._begun.update(_shared_as(stage, config) for stage in _DEPENDS_ON)
+        self._missing.pop(config, None)
 
     def seconds(self, config: DeploymentConfig) -> float:
         """What the stages that this cell alone still needs are expected to take, in seconds of one worker."""
-        return sum(
-            self._stage_s(stage) for stage in self._missing(config) if _shared_as(stage, config) not in self._begun
-        )
+        # The store is asked once: what is added to it later comes from cells that have begun.
+        if config not in self._missing:
+            self._missing[config] = self._look_up(config)
+        alone = (stage for stage in self._missing[config] if _shared_as(stage, config) not in self._begun)
+        return sum(map(self._stage_s, alone))
 
-    def _missing(self, config: DeploymentConfig) -> Iterable[str]:
+    def _look_up(self, config: DeploymentConfig) -> tuple[str, ...]:
         """The stages that are not in the store: the first that its plan does not find there, and those after it."""
         plan = self._plans.plan(config)
         try:
@@ -61,7 +65,7 @@ class CellCosts:
         finally:
             plan.close()
         reached = STAGES.index(call.stage)
-        return (stage for stage in _DEPENDS_ON if STAGES.index(stage) >= reached and _applies(stage, config))
+        return tuple(stage for stage in _DEPENDS_ON if STAGES.index(stage) >= reached and _applies(stage, config))
 
     def _stage_s(self, stage: str) -> float:
         expected_s = self._expected_s(stage)
