@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from litefront.search.cell_cost import CellCosts
@@ -187,7 +187,8 @@ class SearchLoop:
         return convergence
 
     def _may_add(self, under_way: int, convergence: Convergence) -> bool:
-        if convergence.more_would_not_help or self._hours_left(1 - _HOURS_FOR_REMEASURING) <= 0:
+        kept_back = _HOURS_FOR_REMEASURING if self._study.spec.budget.remeasure else 0.0
+        if convergence.more_would_not_help or self._hours_left(1 - kept_back) <= 0:
             return False
         return under_way < self._width() and self._settled + under_way < self._target
 
@@ -207,7 +208,7 @@ class SearchLoop:
                 return
             self._progress.noted(f"{len(chosen)} cells whose place on the front is not certain are measured again")
             order.shuffle(chosen)
-            self._carry_out((plans.remeasure(record, quantized) for record, quantized in chosen), stop)
+            self._carry_out([plans.remeasure(record, quantized) for record, quantized in chosen], stop)
 
     def _to_measure_again(self, turn: int) -> list[tuple[CellRecord, StageRecord]]:
         """The uncertain cells with the stage that made their files, as many as the budget still has measurements."""
@@ -219,9 +220,10 @@ class SearchLoop:
         found = ((record, self._store.find("quantized", record.stages["quantized"])) for record in open_cells)
         return [(record, quantized) for record, quantized in found if quantized is not None][: max(0, left)]
 
-    def _carry_out(self, plans: Iterable[Plan], stop: Callable[[], bool]) -> None:
+    def _carry_out(self, plans: Sequence[Plan], stop: Callable[[], bool]) -> None:
+        """Has the plans carried out in their order, as far as the budget goes."""
         under_way = set(plans)
-        for plan in under_way:
+        for plan in plans:
             self._scheduler.add(plan)
         while under_way:
             if stop() or self._hours_left() <= 0:
