@@ -7,20 +7,17 @@ bottom while the scheduler runs many of them side by side and lets them share st
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
 
 from litefront.objectives.catalogue import FIGURES
-from litefront.objectives.cold_start import measure_cold_start
-from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason, timing_facts
-from litefront.objectives.measurement import Measurement
+from litefront.objectives.latency import noisy_reason
 from litefront.objectives.power import utilisation
+from litefront.search.cell_draft import CellDraft
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
 from litefront.search.scheduler import Plan
-from litefront.search.screening import Screened, Screening
+from litefront.search.screening import Screening
 from litefront.search.stage_calls import Reference, StageCall
 from litefront.search.store import StageRecord
 from litefront.search.study_opening import OpenStudy
@@ -64,7 +61,7 @@ class CellPlans:
 
     def plan(self, config: DeploymentConfig) -> Plan:
         """The plan of one cell. It ends with a record whatever happens to the candidate."""
-        draft = _Draft(self.cell_digest(config), config, self.study.spec.device_name)
+        draft = CellDraft(self.cell_digest(config), config, self.study.spec.device_name)
         try:
             return (yield from _judged(draft, self._build_and_measure(draft)))
         except CandidateError as error:
@@ -77,7 +74,7 @@ class CellPlans:
             record: The cell as it is known.
             quantized: What its `.tflite` came from.
         """
-        draft = _Draft.of(record)
+        draft = CellDraft.of(record)
         draft.facts["remeasured"] = record.facts.get("remeasured", 0) + 1
         try:
             return (yield from _judged(draft, self._measure_again(draft, quantized)))
@@ -86,7 +83,7 @@ class CellPlans:
             _log.info("%s could not be measured again: %s", record.config.label(), error)
             return replace(record, facts=draft.facts)
 
-    def _build_and_measure(self, draft: _Draft) -> Generator[StageCall, StageRecord, None]:
+    def _build_and_measure(self, draft: CellDraft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
         model = draft.note((yield self.study.calls.base()))
         for from_sparsity, sparsity in self.study.calls.pruning_path(draft.config.sparsity):
@@ -102,7 +99,7 @@ class CellPlans:
         self._check_accuracy_gate(draft)
         yield from self._measure(draft, quantized)
 
-    def _measure(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
+    def _measure(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
         """Has the candidate timed, and timed again while that is noisy."""
         timings: list[StageRecord] = []
         while len(timings) < _MAX_TIMINGS and _is_noisy(timings, self.reference_ms):
@@ -110,7 +107,7 @@ class CellPlans:
             timings.append(draft.note((yield call)))
         self._judge(draft, timings)
 
-    def _measure_again(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
+    def _measure_again(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
         """Finds the timings that there are, and has one more taken."""
         timings: list[StageRecord] = []
         for timing in (*draft.facts["timings"], None):
@@ -120,7 +117,7 @@ class CellPlans:
             timings.append(draft.note((yield call)))
         self._judge(draft, timings)
 
-    def _judge(self, draft: _Draft, timings: Sequence[StageRecord]) -> None:
+    def _judge(self, draft: CellDraft, timings: Sequence[StageRecord]) -> None:
         """Sums the timings up, and asks what hangs on them."""
         draft.take_latency(timings, self.reference_ms)
         self._estimate_power(draft)
@@ -128,7 +125,7 @@ class CellPlans:
         self._check_limits(draft)
         self._check_load(draft)
 
-    def _check_limits(self, draft: _Draft) -> None:
+    def _check_limits(self, draft: CellDraft) -> None:
         """The gates of the figures that are there by now; the baseline is what others are compared with, and passes."""
         if draft.config == self.study.baseline:
             return
@@ -142,7 +139,7 @@ class CellPlans:
                     violation=found.value / limit - 1,
                 )
 
-    def _screen(self, draft: _Draft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
+    def _screen(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
         """The accuracy gate, asked on a part of the rows; the candidate passes unless they leave no doubt."""
         max_drop = self.study.spec.gates.max_accuracy_drop
         if max_drop is None or self.screening is None:
@@ -159,7 +156,7 @@ class CellPlans:
             violation=seen.drop - max_drop,
         )
 
-    def _check_accuracy_gate(self, draft: _Draft) -> None:
+    def _check_accuracy_gate(self, draft: CellDraft) -> None:
         max_drop = self.study.spec.gates.max_accuracy_drop
         if max_drop is None or self.baseline_accuracy is None:
             return
@@ -173,13 +170,13 @@ class CellPlans:
                 violation=drop - max_drop,
             )
 
-    def _estimate_power(self, draft: _Draft) -> None:
+    def _estimate_power(self, draft: CellDraft) -> None:
         inputs = power_inputs(draft.record(CellState.MEASURED))
         draft.figures["energy_mj"] = self.study.device.power_model.energy(inputs)
         if self.study.spec.load is not None:
             draft.figures["power_mw"] = self.study.device.power_model.power(inputs, self.study.spec.load.samples_per_s)
 
-    def _check_load(self, draft: _Draft) -> None:
+    def _check_load(self, draft: CellDraft) -> None:
         if self.study.spec.load is None:
             return
         load = self.study.spec.load.samples_per_s
@@ -199,7 +196,7 @@ def _is_noisy(timings: Sequence[StageRecord], reference_ms: float | None) -> boo
 
 
 def _judged(
-    draft: _Draft, steps: Generator[StageCall, StageRecord, None]
+    draft: CellDraft, steps: Generator[StageCall, StageRecord, None]
 ) -> Generator[StageCall, StageRecord, CellRecord]:
     """Goes through the steps; the record of what they come to, if only the candidate does not fail."""
     try:
@@ -225,80 +222,7 @@ class _RejectionError(Exception):
         self.violation = violation
 
 
-class _Draft:
-    """What a plan has gathered so far."""
-
-    def __init__(self, cell: str, config: DeploymentConfig, device: str) -> None:
-        self.cell = cell
-        self.config = config
-        self.device = device
-        self.figures: dict[str, Measurement] = {}
-        self.facts: dict[str, Any] = {}
-        self.stages: dict[str, str] = {}
-        self.noisy: str | None = None
-
-    @classmethod
-    def of(cls, record: CellRecord) -> _Draft:
-        """What a finished record holds, to be gone on with."""
-        draft = cls(record.cell, record.config, record.device)
-        draft.figures |= record.figures
-        draft.facts |= record.facts
-        draft.stages |= record.stages
-        return draft
-
-    def note(self, record: StageRecord) -> StageRecord:
-        """Remembers that this stage made the cell."""
-        self.stages[record.stage] = record.key
-        if record.stage == "quantized":
-            self.facts["sha256"] = record.objects["tflite"].partition(".")[0]
-        return record
-
-    def take_counts(self, record: StageRecord) -> None:
-        """Takes over a stage's figures and what it counted."""
-        self.facts |= record.facts["counted"]
-        figures: Mapping[str, Any] = record.facts["figures"]
-        self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
-
-    def take_screening(self, screened: Screened) -> None:
-        """Takes over what a part of the rows told."""
-        self.note(screened.last)
-        self.facts |= screened.last.facts["counted"] | {"screening_s": screened.seconds}
-        self.figures["accuracy"] = screened.accuracy()
-
-    def take_latency(self, timings: Sequence[StageRecord], reference_ms: float | None) -> None:
-        """Sums up the rounds and cold starts of all timings."""
-        rounds = [timing.facts["rounds"] for timing in timings]
-        self.figures |= measure_latency(rounds, self.config.batch_size, reference_ms=reference_ms)
-        self.figures |= measure_cold_start([start for timing in timings for start in timing.facts["cold_starts"]])
-        latest = timings[-1].facts
-        self.facts |= {name: latest[name] for name in ("delegated_nodes", "nodes", "last_level_cache_bytes")}
-        self.facts["busy_cores"] = busy_cores(rounds)
-        self.facts["timings"] = [
-            timing_facts(timing.facts["rounds"], reference_ms)
-            | {name: timing.facts[name] for name in ("load_average", "steal_s")}
-            for timing in timings
-        ]
-        if reference_ms is None:
-            self.facts["reference_ms"] = self.figures["latency_ms"].value
-        self.noisy = noisy_reason(rounds, reference_ms)
-
-    def record(self, state: CellState, *, reason: str | None = None) -> CellRecord:
-        """The record as it stands now."""
-        return CellRecord(
-            cell=self.cell,
-            config=self.config,
-            state=state,
-            device=self.device,
-            figures=dict(self.figures),
-            facts=dict(self.facts),
-            reason=reason,
-            noisy=self.noisy,
-            stages=dict(self.stages),
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-
-
-def _check_delegate_ran(draft: _Draft) -> None:
+def _check_delegate_ran(draft: CellDraft) -> None:
     """A delegate is what ran, not what was asked for."""
     if draft.config.delegate is not Delegate.NONE and draft.facts["delegated_nodes"] == 0:
         raise _RejectionError(

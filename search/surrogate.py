@@ -41,7 +41,7 @@ _OPTIMISM = 0.5
 
 
 class Surrogate:
-    """Learns from measured cells what others would give; the first of them is the baseline.
+    """Learns from the latest cells what others would give; the first one of all is the baseline.
 
     Args:
         spec: Gives the objectives and the gate.
@@ -50,12 +50,16 @@ class Surrogate:
     def __init__(self, spec: StudySpec) -> None:
         self._objectives = spec.chosen_objectives()
         self._accuracy_range = accuracy_range(spec)
+        self._baseline: CellRecord | None = None
         self._records: dict[DeploymentConfig, CellRecord] = {}
 
     def add(self, record: CellRecord) -> None:
         """Learns from a cell; a rejected one tells as much as was measured of it."""
+        self._baseline = self._baseline or record
         self._records.pop(record.config, None)
         self._records[record.config] = record
+        if len(self._records) > _MOST:
+            del self._records[next(iter(self._records))]
 
     def promises(
         self,
@@ -83,8 +87,8 @@ class Surrogate:
 
     def _reference(self) -> _FloatArray:
         """As in the hypervolume: ten times the baseline's costs, and all of the gate's drop."""
-        baseline = next(iter(self._records.values()))
-        return np.array([self._scaled(baseline, objective) + 1.0 for objective in self._objectives])
+        assert self._baseline is not None, "there is a front, so there is a baseline"
+        return np.array([self._scaled(self._baseline, objective) + 1.0 for objective in self._objectives])
 
     def _guess(self, asked: Sequence[DeploymentConfig]) -> tuple[_FloatArray, _FloatArray] | None:
         """Mean and standard error of each objective's scaled loss, each of shape `(asked, objectives)`."""
@@ -94,7 +98,7 @@ class Surrogate:
             known = [config for config, record in self._records.items() if objective.figure in record.figures]
             if len(known) < _FEWEST:
                 return None
-            by_cells.setdefault(tuple(known[-_MOST:]), []).append(column)
+            by_cells.setdefault(tuple(known), []).append(column)
         means, errors = np.empty((2, len(asked), len(self._objectives)))
         for cells, columns in by_cells.items():
             losses = [[self._scaled(self._records[cell], self._objectives[c]) for c in columns] for cell in cells]

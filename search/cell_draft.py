@@ -1,0 +1,96 @@
+"""What a cell's plan gathers on its way, until it is the cell's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from litefront.objectives.cold_start import measure_cold_start
+from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason, timing_facts
+from litefront.objectives.measurement import Measurement
+from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.screening import Screened
+from litefront.search.store import StageRecord
+from litefront.spaces.deployment_config import DeploymentConfig
+
+__all__ = ["CellDraft"]
+
+
+class CellDraft:
+    """What is known of a cell so far.
+
+    Args:
+        cell: Its digest.
+        config: Its canonical configuration.
+        device: The device's name in the study.
+    """
+
+    def __init__(self, cell: str, config: DeploymentConfig, device: str) -> None:
+        self.cell = cell
+        self.config = config
+        self.device = device
+        self.figures: dict[str, Measurement] = {}
+        self.facts: dict[str, Any] = {}
+        self.stages: dict[str, str] = {}
+        self.noisy: str | None = None
+
+    @classmethod
+    def of(cls, record: CellRecord) -> CellDraft:
+        """What a finished record holds, to be gone on with."""
+        draft = cls(record.cell, record.config, record.device)
+        draft.figures |= record.figures
+        draft.facts |= record.facts
+        draft.stages |= record.stages
+        return draft
+
+    def note(self, record: StageRecord) -> StageRecord:
+        """Remembers that this stage made the cell."""
+        self.stages[record.stage] = record.key
+        if record.stage == "quantized":
+            self.facts["sha256"] = record.objects["tflite"].partition(".")[0]
+        return record
+
+    def take_counts(self, record: StageRecord) -> None:
+        """Takes over a stage's figures and what it counted."""
+        self.facts |= record.facts["counted"]
+        figures: Mapping[str, Any] = record.facts["figures"]
+        self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
+
+    def take_screening(self, screened: Screened) -> None:
+        """Takes over what a part of the rows told."""
+        self.note(screened.last)
+        self.facts |= screened.last.facts["counted"] | {"screening_s": screened.seconds}
+        self.figures["accuracy"] = screened.accuracy()
+
+    def take_latency(self, timings: Sequence[StageRecord], reference_ms: float | None) -> None:
+        """Sums up the rounds and cold starts of all timings."""
+        rounds = [timing.facts["rounds"] for timing in timings]
+        self.figures |= measure_latency(rounds, self.config.batch_size, reference_ms=reference_ms)
+        self.figures |= measure_cold_start([start for timing in timings for start in timing.facts["cold_starts"]])
+        latest = timings[-1].facts
+        self.facts |= {name: latest[name] for name in ("delegated_nodes", "nodes", "last_level_cache_bytes")}
+        self.facts["busy_cores"] = busy_cores(rounds)
+        self.facts["timings"] = [
+            timing_facts(timing.facts["rounds"], reference_ms)
+            | {name: timing.facts[name] for name in ("load_average", "steal_s")}
+            for timing in timings
+        ]
+        if reference_ms is None:
+            self.facts["reference_ms"] = self.figures["latency_ms"].value
+        self.noisy = noisy_reason(rounds, reference_ms)
+
+    def record(self, state: CellState, *, reason: str | None = None) -> CellRecord:
+        """The record as it stands now."""
+        return CellRecord(
+            cell=self.cell,
+            config=self.config,
+            state=state,
+            device=self.device,
+            figures=dict(self.figures),
+            facts=dict(self.facts),
+            reason=reason,
+            noisy=self.noisy,
+            stages=dict(self.stages),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
