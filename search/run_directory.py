@@ -22,7 +22,6 @@ from litefront.spaces.errors import InputError, StoreError
 __all__ = [
     "JsonLineAppender",
     "RunDirectory",
-    "append_json_line",
     "explain_os_error",
     "read_json_lines",
     "write_atomically",
@@ -216,17 +215,6 @@ def _write_all(file: FileIO, content: bytes) -> None:
 def _ends_with_newline(file: FileIO) -> bool:
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
-
-
-def append_json_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Adds one record to a `.jsonl` file and waits until the disk has it.
-
-    Raises:
-        StoreError: If the disk does not take it.
-        ValueError: If the record holds NaN or infinity.
-    """
-    with JsonLineAppender(path) as file:
-        file.append(record)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -12,12 +12,12 @@ import numpy as np
 from litefront.objectives.devices import Candidate, HostDevice
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_bytes
-from litefront.search.run_directory import RunDirectory, append_json_line
+from litefront.search.run_directory import RunDirectory
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_results import StudyResults
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.quantization import Quantization
-from tests.search.records import CONTEXT, make_record, make_spec
+from tests.search.records import CONTEXT, append_json_line, make_record, make_spec
 
 TIERS = {
     "entry": {"device": "host", "limits": {"latency_ms": 3}, "samples_per_s": 10, "prefer": "size"},

@@ -11,7 +11,7 @@ import numpy as np
 
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.search.cell_record import CellRecord, CellState
-from litefront.search.run_directory import RunDirectory
+from litefront.search.run_directory import JsonLineAppender, RunDirectory
 from litefront.search.study_results import StudyContext, StudyResults
 from litefront.search.study_spec import StudySpec
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
@@ -95,3 +95,9 @@ def make_spec(**keys: Any) -> StudySpec:
 def make_results(records: Sequence[CellRecord], *, directory: Path = Path("nowhere"), **keys: Any) -> StudyResults:
     """Results of a study with these records; `keys` are those of a study file."""
     return StudyResults(RunDirectory(directory), make_spec(**keys), CONTEXT, tuple(records), ())
+
+
+def append_json_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Adds one line to a file as a run does."""
+    with JsonLineAppender(path) as lines:
+        lines.append(line)

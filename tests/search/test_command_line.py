@@ -16,6 +16,7 @@ import pytest
 
 from litefront.spaces.quantization import Quantization
 from tests.search.made_run import BATCHED, FLOAT32, INT8, TIERS, make_run
+from tests.search.tiny_study import write_study
 
 LITEFRONT = str(Path(sys.executable).with_name("litefront"))
 COMMANDS = ("run", "status", "front", "pick", "export", "check", "report", "devices", "dashboard")
@@ -288,6 +289,17 @@ def test_every_mistake_of_a_study_is_told_with_its_line(tmp_path: Path) -> None:
     for number, name in ((4, "int7"), (5, "threads"), (6, "beauty"), (7, "seed")):
         assert [line for line in lines if line.startswith(f"study.yaml:{number}:") and name in line], (number, lines)
     assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
+
+
+def test_a_cluster_and_no_ray_at_all_are_not_both_to_be_had(tmp_path: Path) -> None:
+    assert "runs without Ray" in refused("run", "mnist", "--serial", "--address", "auto", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite://", "oracle+none://host/db"])
+def test_a_database_that_cannot_be_is_told(tmp_path: Path, url: str) -> None:
+    write_study(tmp_path / "study")
+    told = refused("run", str(tmp_path / "study"), "--serial", "--storage", url, cwd=tmp_path)
+    assert "`storage` must be" in told or "database needs its driver" in told
 
 
 def test_a_task_that_does_not_load_is_told(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ import pytest
 from litefront.search.run_directory import (
     JsonLineAppender,
     RunDirectory,
-    append_json_line,
     explain_os_error,
     read_json_lines,
     write_atomically,
 )
 from litefront.spaces.errors import InputError, StoreError
+from tests.search.records import append_json_line
 
 HOLD_THE_LOCK = """
 import sys
@@ -81,6 +81,32 @@ def test_create_keeps_what_is_there(run: RunDirectory) -> None:
 def test_create_says_why_it_cannot(below_a_file: Path) -> None:
     with pytest.raises(InputError, match="must be writable: .*below: not a directory"):
         RunDirectory(below_a_file).create()
+
+
+def test_a_shared_store_is_a_folder_that_others_may_use_too(run: RunDirectory, tmp_path: Path) -> None:
+    run.create()
+    run.share_store(tmp_path / "shared")
+    (run.store / "artifact").write_text("made", encoding="ascii")
+    assert (tmp_path / "shared" / "artifact").read_text(encoding="ascii") == "made"
+    run.create()
+    run.share_store(tmp_path / "shared")
+    with pytest.raises(InputError, match="keeps its artifacts where it began to"):
+        run.share_store(tmp_path / "another")
+
+
+def test_a_run_with_artifacts_of_its_own_does_not_leave_them_behind(run: RunDirectory, tmp_path: Path) -> None:
+    run.create()
+    (run.store / "artifact").write_text("made", encoding="ascii")
+    with pytest.raises(InputError, match="keeps its artifacts where it began to"):
+        run.share_store(tmp_path / "shared")
+    assert (run.store / "artifact").exists()
+
+
+def test_a_shared_store_that_cannot_be_made_is_told(run: RunDirectory, below_a_file: Path) -> None:
+    run.create()
+    with pytest.raises(InputError, match="`store` must be a folder that can be made"):
+        run.share_store(below_a_file)
+    assert run.store.is_dir() and not run.store.is_symlink()
 
 
 def test_lock_keeps_another_process_out_and_names_it(run: RunDirectory) -> None:

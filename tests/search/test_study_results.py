@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from litefront.search.cell_record import CellRecord, CellState
-from litefront.search.run_directory import RunDirectory, append_json_line
+from litefront.search.run_directory import RunDirectory
 from litefront.search.study_results import StageEntry, StudyResults, read_records
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import InputError
 from litefront.spaces.quantization import Quantization
-from tests.search.records import CONTEXT, make_record, make_results, make_spec
+from tests.search.records import CONTEXT, append_json_line, make_record, make_results, make_spec
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 from litefront.search.cell_record import CellRecord, CellState
@@ -134,6 +136,38 @@ def test_a_larger_space_reuses_what_is_there(finished: Finished, tmp_path: Path)
     assert set(listener.stages) == {"quantized", "accuracy", "latency"}
     assert len(again.measured) == 6  # the pruned ones are out of this space
     write_study(study.folder, load={"samples_per_s": 5})
+
+
+def test_runs_that_share_a_folder_for_artifacts_do_the_work_once(finished: Finished, tmp_path: Path) -> None:
+    study, _, _ = finished
+    shared = RunOptions(serial=True, timing=SHORT_TIMING, store=str(tmp_path / "shared"))
+    first, listener = run(study, tmp_path / "first", shared)
+    assert "latency" in listener.stages
+    second, listener = run(study, tmp_path / "second", shared)
+    assert listener.stages == []
+    assert {record.config for record in second.measured} == {record.config for record in first.measured}
+    assert [record.figures for record in second.measured] == [record.figures for record in first.measured]
+    with pytest.raises(InputError, match="A run keeps its artifacts where it began to"):
+        run(study, tmp_path / "first", RunOptions(serial=True, store=str(tmp_path / "other")))
+
+
+def test_artifacts_rest_at_a_url_for_runs_that_share_nothing_else(finished: Finished, tmp_path: Path) -> None:
+    study, _, _ = finished
+    resting = RunOptions(serial=True, timing=SHORT_TIMING, store=f"file://{tmp_path}/rest")
+    run(study, tmp_path / "first", resting)
+    second, listener = run(study, tmp_path / "second", resting)
+    assert listener.stages == []
+    assert len(second.measured) == 8
+
+
+def test_trials_can_be_kept_in_a_database(finished: Finished, tmp_path: Path) -> None:
+    study, results, _ = finished
+    url = f"sqlite:///{tmp_path}/trials.db"
+    shutil.copytree(results.directory.path, tmp_path / "run")
+    run(study, tmp_path / "run", RunOptions(serial=True, timing=SHORT_TIMING, storage=url))
+    (name,) = optuna.get_all_study_names(url)
+    trials = optuna.load_study(study_name=name, storage=url).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 8
 
 
 def test_another_seed_of_the_sampler_trains_nothing_again(finished: Finished) -> None:
