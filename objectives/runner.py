@@ -2,7 +2,9 @@
 
 Delegates abort, hang and leak, so no candidate runs in the process that searches. The script reads one JSON request
 from standard input and prints one JSON reply as its last line: `{"ok": true, ...}`, or `{"ok": false, "reason": ...}`
-when LiteRT refuses. It imports nothing of litefront, so the same file runs on any board.
+when LiteRT refuses. With `--serve` it reads a request a line and answers each in a child of its own, so that what all
+of them import is imported once; behind the child's output stands a line `{"ended": ...}`: its exit code, minus the
+signal that ended it, or `"overdue"`. It imports nothing of litefront, so the same file runs on any board.
 
 Actions:
     infer      {model, inputs, outputs, delegate, num_threads} -> writes the outputs of all rows as `.npy`
@@ -17,6 +19,7 @@ All times are in ms unless the name says seconds; `inputs` is a `.npy` of shape 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -28,23 +31,74 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bootstrap_interval", "is_steady"]
+__all__ = ["ACTIONS", "answer", "bootstrap_interval", "is_steady", "serve"]
 
 _RESAMPLES = 400
 _CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 def main() -> None:
-    """Answers the request on standard input."""
-    request = json.load(sys.stdin)
+    """Answers the request on standard input, or one a line."""
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        answer(json.load(sys.stdin))
+
+
+def answer(request: dict[str, Any]) -> None:
+    """Prints the reply to a request."""
     # A runner whose parent died must not go on for ever.
     signal.alarm(int(request.get("timeout_s", 600)) + 5)
-    actions = {"infer": _infer, "benchmark": _benchmark, "probe": _probe}
     try:
-        reply = {"ok": True} | actions[request["action"]](request)
+        reply = {"ok": True} | ACTIONS[request["action"]](request)
     except (RuntimeError, ValueError, OSError, MemoryError) as error:
         reply = {"ok": False, "reason": " ".join(str(error).split())[:500] or type(error).__name__}
-    print(json.dumps(reply))
+    print(json.dumps(reply), flush=True)
+
+
+def serve() -> None:
+    """Answers one request a line, each in a child of its own, until standard input ends."""
+    import ai_edge_litert.interpreter  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _answer_and_exit(request)
+        print(json.dumps({"ended": _end_of(child, request["timeout_s"])}), flush=True)
+
+
+def _answer_and_exit(request: dict[str, Any]) -> None:
+    status = 1
+    try:
+        # A group of its own, to be ended with whatever it has forked.
+        os.setpgid(0, 0)
+        answer(request)
+        status = 0
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def _end_of(child: int, timeout_s: float) -> int | str:
+    """Waits for a child, no longer than its time, and ends what it leaves behind."""
+
+    def overdue(_signal: int, _frame: Any) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, overdue)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    try:
+        ended: int | str = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except TimeoutError:
+        ended = "overdue"
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    if ended == "overdue":
+        os.waitpid(child, 0)
+    return ended
 
 
 # ---------------------------------------------------------------------------------------------------- actions
@@ -91,6 +145,10 @@ def _probe(_request: dict[str, Any]) -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+ACTIONS = {"infer": _infer, "benchmark": _benchmark, "probe": _probe}
+"""What a request may ask for."""
 
 
 # -------------------------------------------------------------------------------------------------- candidate

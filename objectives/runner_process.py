@@ -15,7 +15,7 @@ from typing import Any
 from litefront.objectives import runner
 from litefront.spaces.errors import CandidateError
 
-__all__ = ["RUNNER", "run_request"]
+__all__ = ["RUNNER", "judge", "run_request"]
 
 RUNNER: tuple[str, ...] = (sys.executable, "-P", str(Path(runner.__file__)))
 """How the runner is started. `-P` keeps its folder off the module path, where its neighbours would hide others."""
@@ -53,11 +53,25 @@ def run_request(request: Mapping[str, Any], *, timeout_s: float, command: Sequen
             # The runner forks for cold starts: a child that hangs must not go on beside the next measurement.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode < 0:
-        raise CandidateError(f"crashed with {signal.Signals(-process.returncode).name}{_last_words(stderr)}")
+    return judge(process.returncode, stdout, stderr)
+
+
+def judge(code: int, stdout: str, stderr: str) -> dict[str, Any]:
+    """The reply of a runner that has ended.
+
+    Args:
+        code: Its exit code, or minus the signal that ended it.
+        stdout: What it printed; the reply is the last line.
+        stderr: Where its last words are looked for.
+
+    Raises:
+        CandidateError: If it crashed, refused, or gave no reply.
+    """
+    if code < 0:
+        raise CandidateError(f"crashed with {signal.Signals(-code).name}{_last_words(stderr)}")
     reply = _reply(stdout)
-    if reply is None:
-        raise CandidateError(f"ended with code {process.returncode} and no reply{_last_words(stderr)}")
+    if reply is None or code > 0:
+        raise CandidateError(f"ended with code {code} and no reply{_last_words(stderr)}")
     if not reply["ok"]:
         raise CandidateError(f"refused: {reply['reason']}")
     return reply

@@ -9,7 +9,7 @@ from typing import Any
 from litefront.objectives.devices.device import Candidate, DeviceFacts
 from litefront.objectives.latency import Timing
 from litefront.objectives.power import HOST_POWER, PowerModel
-from litefront.objectives.runner_process import run_request
+from litefront.objectives.runner_server import runner_server
 from litefront.spaces.errors import CandidateError, InputError
 
 __all__ = ["HostDevice"]
@@ -39,7 +39,7 @@ class HostDevice:
             InputError: If LiteRT does not run here.
         """
         try:
-            reply = run_request({"action": "probe"}, timeout_s=_PROBE_TIMEOUT_S)
+            reply = runner_server().ask({"action": "probe"}, timeout_s=_PROBE_TIMEOUT_S)
         except CandidateError as error:
             raise InputError(f"LiteRT must run on this machine, but its runner {error}") from error
         return DeviceFacts("host", reply["processor"], reply["machine"], reply["cores"], reply["runtime"])
@@ -47,7 +47,7 @@ class HostDevice:
     def infer(self, candidate: Candidate, inputs: Path, outputs: Path) -> Mapping[str, Any]:
         """Runs all rows of `inputs` through a candidate; see `Device`."""
         request = {"action": "infer", "inputs": str(inputs), "outputs": str(outputs)} | _execution(candidate)
-        return run_request(request, timeout_s=_INFER_TIMEOUT_S)
+        return runner_server().ask(request, timeout_s=_INFER_TIMEOUT_S)
 
     def benchmark(
         self, candidate: Candidate, inputs: Path, timing: Timing, reference: Candidate | None = None
@@ -59,7 +59,7 @@ class HostDevice:
             "timing": timing.to_json(),
             "reference": reference and _execution(reference),
         }
-        return run_request(request | _execution(candidate), timeout_s=_BENCHMARK_TIMEOUT_S)
+        return runner_server().ask(request | _execution(candidate), timeout_s=_BENCHMARK_TIMEOUT_S)
 
 
 def _execution(candidate: Candidate) -> dict[str, Any]:
