@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 # What the answers of a model depend on; the number of cores changes nothing but the time that they take.
 _DECIDES_ANSWERS = ("kind", "processor", "machine", "runtime", "runner")
-_INFERENCE = frozenset({"reference", "accuracy"})
+_INFERENCE = frozenset({"reference", "screening", "accuracy"})
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,13 @@ def test_the_free_node_with_the_most_slots_left_is_chosen() -> None:
     assert found.choose(BUILD, Place.ELSEWHERE) is idle
 
 
-def test_answers_are_taken_on_processors_like_the_devices_alone() -> None:
-    many_cores = replace(BOARD, cores=16)
-    assert cluster(node("board", device=True), node("server", SERVER)).places(ACCURACY) == {Place.DEVICE}
-    assert Place.ELSEWHERE in cluster(node("board", device=True), node("twin", many_cores)).places(ACCURACY)
+@pytest.mark.parametrize("stage", ["reference", "screening", "accuracy"])
+def test_answers_are_taken_on_processors_like_the_devices_alone(stage: str) -> None:
+    call, many_cores = replace(ACCURACY, stage=stage), replace(BOARD, cores=16)
+    assert cluster(node("board", device=True), node("server", SERVER)).places(call) == {Place.DEVICE}
+    assert Place.ELSEWHERE in cluster(node("board", device=True), node("twin", many_cores)).places(call)
     other_runner = node("old", runner="r0")
-    assert cluster(node("board", device=True), other_runner).places(ACCURACY) == {Place.DEVICE}
+    assert cluster(node("board", device=True), other_runner).places(call) == {Place.DEVICE}
 
 
 def test_the_base_model_is_built_where_the_users_files_are() -> None:
