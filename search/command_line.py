@@ -111,6 +111,8 @@ def run(
 ) -> None:
     """Search a study's space, or go on with a search: the same command does both."""
     chosen = _output_format(output)
+    # The search's own algebra is small: threads for it would only take cores from the stages.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from litefront.search.outputs import write_front
     from litefront.search.progress import TerminalProgress
     from litefront.search.report import write_report

@@ -6,8 +6,12 @@ and only when a test asks for it.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+
+# As the command line has it, and before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

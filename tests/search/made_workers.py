@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,8 @@ from litefront.search.workers import Place
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.dimension import Capabilities
 from litefront.spaces.sparsity import FineTuning
+
+_LEAVES = {"base": "model", "pruned": "model", "float_tflite": "tflite", "quantized": "tflite"}
 
 FACTS = DeviceFacts("host", "a processor", "x86_64", 4, "ai-edge-litert 2")
 DEVICE: Any = SimpleNamespace(power_model=HOST_POWER, shares_cores=True)
@@ -70,8 +72,6 @@ class MadeWorkers:
         self._store = store
         self._latency_ms = latency_ms
         self._waiting: list[StageCall] = []
-        self._params: dict[str, dict[str, Any]] = {}
-        self._numbers = itertools.count()
 
     @property
     def slots(self) -> int:
@@ -94,17 +94,16 @@ class MadeWorkers:
 
     def _done(self, call: StageCall) -> StageDone:
         self.ran.append(call)
-        # What a candidate is follows from the objects that its stages took.
-        params = dict(itertools.chain.from_iterable(self._params.get(d, {}).items() for d in call.inputs.values()))
+        params: dict[str, Any] = {}
+        for digest in (digest for name, digest in call.inputs.items() if name in ("model", "tflite")):
+            params |= json.loads(self._store.path(digest).read_text(encoding="ascii"))
         params |= {name: value for name, value in call.params.items() if name != "reference"}
         objects = {}
-        for name in {"base": ["model"], "pruned": ["model"], "float_tflite": ["tflite"], "quantized": ["tflite"]}.get(
-            call.stage, []
-        ):
+        if (name := _LEAVES.get(call.stage)) is not None:
             with self._store.scratch() as folder:
-                (folder / name).write_text(f"{next(self._numbers)}", encoding="ascii")
+                # What a candidate is stands in what its stages leave.
+                (folder / name).write_text(json.dumps(params), encoding="ascii")
                 objects[name] = self._store.add_object(folder / name)
-            self._params[objects[name]] = params
         record = StageRecord(call.stage, call.key, objects, self._facts(call, params), 1.0)
         self._store.add(record)
         return StageDone(call, record)

@@ -285,9 +285,9 @@ def test_what_a_sampler_remembers_does_not_grow_with_the_search(name: SamplerNam
     )
     remembered, proposed = [], []
     for _ in range(6):
-        proposed += run(sampler, 100)
+        proposed += run(sampler, 50)
         remembered.append(sampler.remembered)
-    assert len(set(proposed)) == 600
+    assert len(set(proposed)) == 300
     # At most twice the 100 trials that it keeps when it begins anew, and the few that are under way.
     assert max(remembered) <= 220
 
