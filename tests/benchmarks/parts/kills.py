@@ -24,7 +24,7 @@ __all__ = ["measure"]
 _SEED = 0
 _POLL_S = 0.1
 # Every fourth kill comes while the run is starting, the others some seconds after its first stage.
-_WHILE_STARTING_S, _AFTER_FIRST_STAGE_S = 4.0, 8.0
+_WHILE_STARTING_S, _AFTER_FIRST_STAGE_S = 4.0, 20.0
 
 
 def measure(runs: SharedRuns) -> None:
