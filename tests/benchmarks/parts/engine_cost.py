@@ -6,6 +6,7 @@ own. What the workers' answers take is left out; what is left is the time in whi
 
 from __future__ import annotations
 
+import os
 import resource
 import tempfile
 import time
@@ -63,6 +64,8 @@ _STUDY: dict[str, Any] = {
 
 def measure(runs: SharedRuns) -> None:
     """Prints the cost of a cell after so many cells, and the memory of the process that searched."""
+    # As the command line has it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
         ends_s, peak_bytes = process.submit(_search, max(runs.extent.engine_cells), runs.extent.engine_max_s).result()
     costs_ms = {cells: _cost_ms(ends_s, cells) for cells in runs.extent.engine_cells if cells <= len(ends_s)}
