@@ -4,7 +4,8 @@ Delegates abort, hang and leak, so no candidate runs in the process that searche
 from standard input and prints one JSON reply as its last line: `{"ok": true, ...}`, or `{"ok": false, "reason": ...}`
 when LiteRT refuses. With `--serve` it reads a request a line and answers each in a child of its own, so that what all
 of them import is imported once; behind the child's output stands a line `{"ended": ...}`: its exit code, minus the
-signal that ended it, or `"overdue"`. It imports nothing of litefront, so the same file runs on any board.
+signal that ended it, or `"overdue"`. It imports nothing of litefront, and is longer than other modules, so that this
+one file runs on any board.
 
 Actions:
     infer      {model, inputs, outputs, delegate, num_threads} -> writes the outputs of all rows as `.npy`

@@ -33,11 +33,6 @@ from tests.search.tiny_study import SHORT_TIMING, TASK, write_study
 RAY = Path(sys.executable).with_name("ray")
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 
-pytestmark = pytest.mark.skipif(
-    subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0,
-    reason="a node that does not see the store needs a mount namespace of its own",
-)
-
 
 class TwoNodes:
     """A head that offers the device, and a node beside it that may be killed and started again."""
@@ -107,6 +102,8 @@ def name_of(process: int) -> str:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("a node that does not see the store needs a mount namespace of its own")
     cluster = TwoNodes(tmp_path_factory.mktemp("cluster"))
     cluster.start_second()
     yield cluster
