@@ -37,8 +37,8 @@ class Timing:
     """
 
     min_rounds: int = 7
-    round_s: float = 0.03
-    reference_round_s: float = 0.015
+    round_s: float = 0.06
+    reference_round_s: float = 0.02
     max_s: float = 3.0
     warm_up_max_s: float = 1.0
     target_half_width: float = 0.02
