@@ -12,11 +12,23 @@ from numpy.typing import NDArray
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.runner import bootstrap_interval
 
-__all__ = ["Rounds", "Timing", "busy_cores", "machine_speed", "measure_latency", "noisy_reason", "timing_facts"]
+__all__ = [
+    "MAX_DRIFT",
+    "Rounds",
+    "Timing",
+    "beside_itself",
+    "busy_cores",
+    "machine_speed",
+    "measure_latency",
+    "noisy_reason",
+    "timing_facts",
+]
 
 _NOISY_HALF_WIDTH = 0.05
-_MAX_DRIFT = 0.05
 _RESAMPLES = 400
+
+MAX_DRIFT = 0.05
+"""A machine whose speed is within this share of its pace is taken to be at it: so far, figures are left alone."""
 
 Rounds = Sequence[Mapping[str, Any]]
 """The rounds of one measurement, as the runner's reply holds them."""
@@ -37,8 +49,8 @@ class Timing:
     """
 
     min_rounds: int = 7
-    round_s: float = 0.06
-    reference_round_s: float = 0.02
+    round_s: float = 0.04
+    reference_round_s: float = 0.015
     max_s: float = 3.0
     warm_up_max_s: float = 1.0
     target_half_width: float = 0.02
@@ -62,12 +74,12 @@ def measure_latency(
     long as a better one is there.
 
     A measurement in which the reference took over 5 % more or less than `reference_ms` found the machine slower or
-    faster than it was then: each of its rounds is divided by what the reference beside it lost.
+    faster than that: each of its rounds is divided by what the reference beside it lost.
 
     Args:
         measurements: The replies' `rounds`.
         batch_size: Rows a call.
-        reference_ms: p50 of the reference's call when the study began; None leaves the rounds as they are.
+        reference_ms: p50 of the reference's call at the machine's pace; None leaves the rounds as they are.
 
     Returns:
         `latency_ms` (p50), `latency_p90_ms`, and `throughput_per_s` in samples.
@@ -88,7 +100,12 @@ def measure_latency(
 
 
 def timing_facts(rounds: Rounds, reference_ms: float | None = None) -> dict[str, Any]:
-    """What one measurement alone would say: `latency_ms`, `half_width` as a fraction of it, and `disturbed`."""
+    """What one measurement alone says.
+
+    Returns:
+        `latency_ms`, `half_width` of its interval as a fraction of it, `disturbed`, and of the reference beside it
+        `beside_ms` as it was and the `machine_speed` that this means; each None if it is not known.
+    """
     times = _times_ms(_calm(rounds), "median_ms", reference_ms)
     low, high = _interval([times])
     p50_ms = float(np.median(times))
@@ -96,14 +113,24 @@ def timing_facts(rounds: Rounds, reference_ms: float | None = None) -> dict[str,
         "latency_ms": p50_ms,
         "half_width": (high - low) / 2 / p50_ms,
         "disturbed": _is_disturbed(rounds),
+        "beside_ms": _beside_ms(rounds),
         "machine_speed": machine_speed(rounds, reference_ms),
     }
 
 
 def machine_speed(rounds: Rounds, reference_ms: float | None) -> float | None:
-    """How fast the machine was, 1 being its speed when the reference took `reference_ms`; None if nobody knows."""
-    beside = [entry["reference_ms"] for entry in _calm(rounds) if "reference_ms" in entry]
-    return reference_ms / float(np.median(beside)) if reference_ms and beside else None
+    """How fast the machine was, 1 being its speed when the reference takes `reference_ms`; None if nobody knows."""
+    beside_ms = _beside_ms(rounds)
+    return None if reference_ms is None or beside_ms is None else reference_ms / beside_ms
+
+
+def beside_itself(rounds: Rounds) -> Rounds:
+    """The reference's own rounds as they would be with its own time beside them: it tells the machine's speed itself.
+
+    Rounds that have the reference beside them stay as they are.
+    """
+    own_ms = float(np.median([entry["median_ms"] for entry in _calm(rounds)]))
+    return [{"reference_ms": own_ms, **entry} for entry in rounds]
 
 
 def busy_cores(measurements: Sequence[Rounds]) -> float:
@@ -146,13 +173,20 @@ def _is_disturbed(rounds: Rounds) -> bool:
     return any(entry["disturbed"] for entry in _calm(rounds))
 
 
+def _beside_ms(rounds: Rounds) -> float | None:
+    """What the reference's call took between the rounds; None if it was not called."""
+    beside = [entry["reference_ms"] for entry in _calm(rounds) if "reference_ms" in entry]
+    return float(np.median(beside)) if beside else None
+
+
 def _times_ms(rounds: Rounds, name: str, reference_ms: float | None) -> NDArray[np.float64]:
-    """The rounds' times, shape `(rounds,)`, on a machine as fast as it was when the study began."""
+    """The rounds' times, shape `(rounds,)`, on a machine on which the reference takes `reference_ms`."""
     times = np.array([entry[name] for entry in rounds])
     speed = machine_speed(rounds, reference_ms)
-    if speed is None or abs(speed - 1) <= _MAX_DRIFT:
+    if reference_ms is None or speed is None or abs(speed - 1) <= MAX_DRIFT:
         return times
-    return np.array([entry[name] * reference_ms / entry["reference_ms"] for entry in rounds])
+    beside = np.array([entry["reference_ms"] for entry in rounds])
+    return np.asarray(times * reference_ms / beside)
 
 
 def _median(times: Sequence[NDArray[np.float64]]) -> float:
@@ -164,11 +198,13 @@ def _interval(times: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     """The 95 % interval of `_median`."""
     if len(times) == 1:
         return bootstrap_interval(list(times[0]))
-    rng = np.random.default_rng(0)
-    medians = []
-    for _ in range(_RESAMPLES):
-        drawn = (times[index] for index in rng.integers(0, len(times), len(times)))
-        medians.append(_median([rng.choice(rounds, len(rounds)) for rounds in drawn]))
+    rng, number = np.random.default_rng(0), len(times)
+    # Medians of each measurement's rounds drawn anew, `number` of them a resample: as many as may be drawn of it.
+    redrawn = [
+        np.median(rounds[rng.integers(0, len(rounds), (_RESAMPLES, number, len(rounds)))], axis=2) for rounds in times
+    ]
+    drawn = rng.integers(0, number, (1, _RESAMPLES, number))
+    medians = np.median(np.take_along_axis(np.array(redrawn), drawn, axis=0)[0], axis=1)
     low, high = np.quantile(medians, (0.025, 0.975))
     return float(low), float(high)
 
@@ -182,6 +218,6 @@ def _over(measurements: Sequence[Rounds], kept: Sequence[Rounds], reference_ms: 
     if dropped := sum(map(len, measurements)) - rounds:
         text = f"{text}, {dropped} disturbed or unsteady left out"
     speeds = [machine_speed(part, reference_ms) for part in kept]
-    if corrected := [f"{speed:.2f}" for speed in speeds if speed is not None and abs(speed - 1) > _MAX_DRIFT]:
+    if corrected := [f"{speed:.2f}" for speed in speeds if speed is not None and abs(speed - 1) > MAX_DRIFT]:
         text = f"{text}, corrected for a machine at {', '.join(corrected)} of its speed"
     return text

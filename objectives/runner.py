@@ -241,13 +241,19 @@ def _rounds(candidate: _Candidate, reference: _Candidate | None, timing: dict[st
     """Rounds until `min_rounds` undisturbed ones give a narrow interval, or `max_s` are over."""
     rounds: list[dict[str, Any]] = []
     deadline = time.perf_counter() + timing["max_s"]
-    order = random.Random(0)
+    order, watch = random.Random(0), _Watch()
     while True:
         rounds.append(_round_beside(candidate, reference, timing, reference_first=order.random() < 0.5))
         calm = [entry["median_ms"] for entry in rounds if not entry["disturbed"]]
         enough = len(calm) >= timing["min_rounds"] and is_steady(calm, timing["target_half_width"])
         if len(rounds) >= timing["min_rounds"] and (enough or time.perf_counter() > deadline):
-            return rounds
+            return _with_what_no_round_saw(rounds, watch)
+
+
+def _with_what_no_round_saw(rounds: list[dict[str, Any]], watch: _Watch) -> list[dict[str, Any]]:
+    """Marks all rounds where other work ran beside them that was too little to be seen in any of them."""
+    disturbed = watch.seen(sum(entry["others_s"] for entry in rounds if entry["disturbed"]))["disturbed"]
+    return [entry | {"disturbed": entry["disturbed"] or disturbed} for entry in rounds]
 
 
 def _round_beside(
@@ -267,21 +273,32 @@ def _round_beside(
 def _round(candidate: _Candidate, seconds: float) -> dict[str, Any]:
     # What ran before has put its own data into the caches.
     candidate.invoke()
-    others_before, cpu_before, start = _machine_busy_s(), time.process_time(), time.perf_counter()
+    watch = _Watch()
     calls = _calls(candidate, seconds)
-    wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_before
-    busy_s = _machine_busy_s() - others_before
-    # Other processes and stolen time; the counters tick in 10 ms, so one tick alone is no disturbance.
-    others_s = max(0.0, busy_s - cpu_s)
+    seen = watch.seen()
     return {
         "median_ms": float(np.median(calls)),
         "p90_ms": float(np.quantile(calls, 0.9)),
         "calls": len(calls),
-        "wall_s": wall_s,
-        "cpu_s": cpu_s,
-        "others_s": others_s,
-        "disturbed": others_s > max(2.0 / _CLOCK_TICKS_PER_S, 0.1 * wall_s),
-    }
+    } | seen
+
+
+class _Watch:
+    """Watches the machine from now on for what others do on it: other processes, and time that is stolen."""
+
+    def __init__(self) -> None:
+        self._busy_s, self._cpu_s, self._start = _machine_busy_s(), time.process_time(), time.perf_counter()
+
+    def seen(self, known_s: float = 0.0) -> dict[str, Any]:
+        """Seconds that went by, that this process computed, and that others did; `disturbed` if that is too much.
+
+        More than a tenth of the time is, beyond what is known already; the kernel counts in ticks, and two of them
+        alone say nothing.
+        """
+        wall_s, cpu_s = time.perf_counter() - self._start, time.process_time() - self._cpu_s
+        others_s = _machine_busy_s() - self._busy_s - cpu_s
+        disturbed = others_s - known_s > max(2.0 / _CLOCK_TICKS_PER_S, 0.1 * wall_s)
+        return {"wall_s": wall_s, "cpu_s": cpu_s, "others_s": others_s, "disturbed": disturbed}
 
 
 def _calls(candidate: _Candidate, seconds: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from litefront.objectives.cold_start import measure_cold_start
-from litefront.objectives.latency import busy_cores, measure_latency, noisy_reason, timing_facts
+from litefront.objectives.latency import beside_itself, busy_cores, measure_latency, noisy_reason, timing_facts
 from litefront.objectives.measurement import Measurement
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.screening import Screened
@@ -63,20 +63,33 @@ class CellDraft:
         self.facts |= screened.last.facts["counted"] | {"screening_s": screened.seconds}
         self.figures["accuracy"] = screened.accuracy()
 
-    def take_latency(self, timings: Sequence[StageRecord], reference_ms: float | None) -> None:
-        """Sums up the rounds and cold starts of all timings."""
+    def take_latency(
+        self, timings: Sequence[StageRecord], reference_ms: float | None, *, is_reference: bool = False
+    ) -> None:
+        """Sums up the rounds and cold starts of all timings.
+
+        Args:
+            timings: What the latency stage left.
+            reference_ms: What the reference's call takes at the machine's pace; None if that is not known.
+            is_reference: Whether this cell is the reference; it sets the pace if there is none.
+        """
         rounds = [timing.facts["rounds"] for timing in timings]
+        if is_reference:
+            rounds = [beside_itself(taken) for taken in rounds]
         self.figures |= measure_latency(rounds, self.config.batch_size, reference_ms=reference_ms)
         self.figures |= measure_cold_start([start for timing in timings for start in timing.facts["cold_starts"]])
         latest = timings[-1].facts
         self.facts |= {name: latest[name] for name in ("delegated_nodes", "nodes", "last_level_cache_bytes")}
         self.facts["busy_cores"] = busy_cores(rounds)
         self.facts["timings"] = [
-            timing_facts(timing.facts["rounds"], reference_ms)
+            timing_facts(taken, reference_ms)
+            | {"had_reference": "reference_ms" in timing.facts["rounds"][0]}
             | {name: timing.facts[name] for name in ("load_average", "steal_s")}
-            for timing in timings
+            for timing, taken in zip(timings, rounds, strict=True)
         ]
-        if reference_ms is None:
+        if reference_ms is not None:
+            self.facts["reference_ms"] = reference_ms
+        elif is_reference:
             self.facts["reference_ms"] = self.figures["latency_ms"].value
         self.noisy = noisy_reason(rounds, reference_ms)
 

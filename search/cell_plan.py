@@ -16,6 +16,7 @@ from litefront.objectives.power import utilisation
 from litefront.search.cell_draft import CellDraft
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.digests import digest_of_json
+from litefront.search.machine_pace import MachinePace
 from litefront.search.scheduler import Plan
 from litefront.search.screening import Screening
 from litefront.search.stage_calls import Reference, StageCall
@@ -42,18 +43,20 @@ class CellPlans:
         study: The study.
         baseline_accuracy: What the gate compares with; None until the baseline is measured.
         reference: What is timed beside each candidate; None until the baseline, which it is, is measured.
+        pace: What the reference's call takes at the machine's pace; None until it is measured.
         screening: Compares candidates with the baseline on a part of the rows first; None where that does not pay.
     """
 
     study: OpenStudy
     baseline_accuracy: float | None = None
     reference: Reference | None = None
+    pace: MachinePace | None = None
     screening: Screening | None = None
 
     @property
     def reference_ms(self) -> float | None:
-        """What the reference's call took when the study began; None until it is measured."""
-        return None if self.reference is None else self.reference.latency_ms
+        """What the reference's call takes at the machine's pace; None until it is measured."""
+        return None if self.pace is None else self.pace.reference_ms
 
     def cell_digest(self, config: DeploymentConfig) -> str:
         """The cell's identity."""
@@ -77,11 +80,21 @@ class CellPlans:
         draft = CellDraft.of(record)
         draft.facts["remeasured"] = record.facts.get("remeasured", 0) + 1
         try:
-            return (yield from _judged(draft, self._measure_again(draft, quantized)))
+            return (yield from _judged(draft, self._measure_again(draft, quantized, further=1)))
         except CandidateError as error:
             # What was measured before still holds.
             _log.info("%s could not be measured again: %s", record.config.label(), error)
             return replace(record, facts=draft.facts)
+
+    def judge_anew(self, record: CellRecord, quantized: StageRecord) -> Plan:
+        """The plan of a timed cell whose measurements are judged once more, by the pace as it is known now.
+
+        Args:
+            record: The cell as it is known.
+            quantized: What its `.tflite` came from.
+        """
+        draft = CellDraft.of(record)
+        return (yield from _judged(draft, self._measure_again(draft, quantized, further=0)))
 
     def _build_and_measure(self, draft: CellDraft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
@@ -107,19 +120,21 @@ class CellPlans:
             timings.append(draft.note((yield call)))
         self._judge(draft, timings)
 
-    def _measure_again(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
-        """Finds the timings that there are, and has one more taken."""
+    def _measure_again(
+        self, draft: CellDraft, quantized: StageRecord, *, further: int
+    ) -> Generator[StageCall, StageRecord, None]:
+        """Finds the timings that there are, and has further ones taken."""
         timings: list[StageRecord] = []
-        for timing in (*draft.facts["timings"], None):
+        for timing in (*draft.facts["timings"], *[None] * further):
             # The baseline's first timings had nothing beside them.
-            beside = None if timing is not None and timing["machine_speed"] is None else self.reference
+            beside = self.reference if timing is None or timing["had_reference"] else None
             call = self.study.calls.latency(quantized, draft.config, beside, attempt=len(timings))
             timings.append(draft.note((yield call)))
         self._judge(draft, timings)
 
     def _judge(self, draft: CellDraft, timings: Sequence[StageRecord]) -> None:
         """Sums the timings up, and asks what hangs on them."""
-        draft.take_latency(timings, self.reference_ms)
+        draft.take_latency(timings, self.reference_ms, is_reference=draft.config == self.study.baseline)
         self._estimate_power(draft)
         _check_delegate_ran(draft)
         self._check_limits(draft)

@@ -174,6 +174,17 @@ class CellSampler:
             if not self.is_exhaustive:
                 self._study.tell(proposal.trial.params, outcome)
 
+    def correct(self, record: CellRecord) -> None:
+        """Learns that a cell is known better than it was told; a finished trial stays, so it is told by another."""
+        outcome = TrialOutcome.of_record(record, self._objectives)
+        self._front.discard(record.cell)
+        self._learn(record, outcome)
+        params = self._params.get(record.config)
+        if params is not None:
+            self._log.add(params, outcome)
+            if not self.is_exhaustive:
+                self._study.tell(params, outcome)
+
     def abandon(self) -> None:
         """Tells every open trial that it came to nothing: the run ends."""
         for proposal in self._open.values():

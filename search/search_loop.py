@@ -12,6 +12,7 @@ from litefront.search.cell_cost import CellCosts
 from litefront.search.cell_plan import CellPlans
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.convergence import Convergence
+from litefront.search.machine_pace import MachinePace
 from litefront.search.membership import uncertain_cells
 from litefront.search.run_directory import JsonLineAppender, RunDirectory
 from litefront.search.sampler import CellSampler, Proposal
@@ -123,8 +124,12 @@ class SearchLoop:
             known = self._measure_baseline(plans)
         if known.state is CellState.FAILED:
             raise InputError(f"The float model itself must be built and measured, but {known.reason}")
-        reference, screening = self._reference(known), self._screening(known)
-        return CellPlans(self._study, known.value("accuracy"), reference, screening)
+        reference = self._reference(known)
+        pace = MachinePace(known.facts["reference_ms"]) if reference is not None else None
+        plans = CellPlans(self._study, known.value("accuracy"), reference, pace, self._screening(known))
+        # A run that was killed while it judged anew goes on with it.
+        self._judge_anew(plans)
+        return plans
 
     def _measure_baseline(self, plans: CellPlans) -> CellRecord:
         proposal = self._sampler.propose()
@@ -141,7 +146,7 @@ class SearchLoop:
         quantized = self._store.find("quantized", baseline.stages["quantized"])
         if quantized is None:
             return None
-        return Reference(quantized.objects["tflite"], baseline.config, baseline.facts["reference_ms"])
+        return Reference(quantized.objects["tflite"], baseline.config)
 
     def _screening(self, baseline: CellRecord) -> Screening | None:
         accuracy = self._store.find("accuracy", baseline.stages["accuracy"])
@@ -174,6 +179,8 @@ class SearchLoop:
                 self._keep(record)
                 self._sampler.tell(under_way.pop(plan), record)
                 convergence.add(record)
+                if self._follow_pace(plans, record):
+                    convergence = self._convergence(plans)
         if self._settled < self._target and convergence.more_would_not_help:
             self._progress.noted(f"the search ends before its budget, since more would not help: {convergence.gain}")
 
@@ -208,7 +215,7 @@ class SearchLoop:
                 return
             self._progress.noted(f"{len(chosen)} cells whose place on the front is not certain are measured again")
             order.shuffle(chosen)
-            self._carry_out([plans.remeasure(record, quantized) for record, quantized in chosen], stop)
+            self._carry_out(plans, [plans.remeasure(record, quantized) for record, quantized in chosen], stop)
 
     def _to_measure_again(self, turn: int) -> list[tuple[CellRecord, StageRecord]]:
         """The uncertain cells with the stage that made their files, as many as the budget still has measurements."""
@@ -220,10 +227,10 @@ class SearchLoop:
         found = ((record, self._store.find("quantized", record.stages["quantized"])) for record in open_cells)
         return [(record, quantized) for record, quantized in found if quantized is not None][: max(0, left)]
 
-    def _carry_out(self, plans: Sequence[Plan], stop: Callable[[], bool]) -> None:
-        """Has the plans carried out in their order, as far as the budget goes."""
-        under_way = set(plans)
-        for plan in plans:
+    def _carry_out(self, plans: CellPlans, wanted: Sequence[Plan], stop: Callable[[], bool]) -> None:
+        """Has plans carried out in their order, as far as the budget goes."""
+        under_way = set(wanted)
+        for plan in wanted:
             self._scheduler.add(plan)
         while under_way:
             if stop() or self._hours_left() <= 0:
@@ -232,6 +239,42 @@ class SearchLoop:
                 for plan, record in self._scheduler.finished(lambda: not stop()):
                     under_way.discard(plan)
                     self._keep(record)
+                    self._follow_pace(plans, record)
+
+    # ----------------------------------------------------------------------------------------------------- pace
+
+    def _follow_pace(self, plans: CellPlans, record: CellRecord) -> bool:
+        """Whether a cell's timings changed what is known of the machine's pace, so that all are judged anew."""
+        if plans.pace is None or not plans.pace.note(record):
+            return False
+        self._progress.noted(
+            "the machine is faster than when the baseline was timed: it takes "
+            f"{plans.pace.reference_ms:.4g} ms, and all cells are judged anew by that"
+        )
+        self._judge_anew(plans)
+        return True
+
+    def _judge_anew(self, plans: CellPlans) -> None:
+        """Tells the figures of all cells for the machine's pace, the baseline's first: the pace is kept with them."""
+        stale = [record for record in self._records.values() if plans.pace and not plans.pace.has_judged(record)]
+        for record in sorted(stale, key=lambda record: record.config != self._study.baseline):
+            quantized = self._store.find("quantized", record.stages["quantized"])
+            if quantized is None:
+                continue
+            judged = self._carry_out_from_store(plans.judge_anew(record, quantized))
+            if judged is not None:
+                self._keep(judged)
+                self._sampler.correct(judged)
+
+    def _carry_out_from_store(self, plan: Plan) -> CellRecord | None:
+        """The end of a plan whose stages have all run; None if the results of one are gone."""
+        try:
+            call = next(plan)
+            while (record := self._store.find(call.stage, call.key)) is not None:
+                call = plan.send(record)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        return None
 
     # -------------------------------------------------------------------------------------------------- records
 

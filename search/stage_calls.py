@@ -67,12 +67,10 @@ class Reference:
     Attributes:
         tflite: Digest of its file.
         config: How it is run.
-        latency_ms: What its call took when the study began, p50.
     """
 
     tflite: str
     config: DeploymentConfig
-    latency_ms: float
 
     def execution(self) -> dict[str, Any]:
         """How the runner loads it."""

@@ -55,7 +55,8 @@ class Surrogate:
 
     def add(self, record: CellRecord) -> None:
         """Learns from a cell; a rejected one tells as much as was measured of it."""
-        self._baseline = self._baseline or record
+        if self._baseline is None or self._baseline.config == record.config:
+            self._baseline = record
         self._records.pop(record.config, None)
         self._records[record.config] = record
         if len(self._records) > _MOST:

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from litefront.objectives.latency import Timing, busy_cores, machine_speed, measure_latency, noisy_reason, timing_facts
+from litefront.objectives.latency import (
+    Timing,
+    beside_itself,
+    busy_cores,
+    machine_speed,
+    measure_latency,
+    noisy_reason,
+    timing_facts,
+)
 
 
 def a_round(median_ms: float, *, disturbed: bool = False, calls: int = 10, **other: float) -> dict[str, Any]:
@@ -127,9 +135,19 @@ def test_a_measurement_alone_says_what_it_would_give() -> None:
         "latency_ms": 10,
         "half_width": pytest.approx(0.1),
         "disturbed": False,
+        "beside_ms": 1.0,
         "machine_speed": pytest.approx(1.0),
     }
     assert timing_facts([a_round(5, disturbed=True)] * 3)["disturbed"]
+
+
+def test_the_reference_s_own_rounds_tell_the_machine_s_speed() -> None:
+    rounds = beside_itself([a_round(1.9), a_round(2.0), a_round(2.1)])
+    figure = measure_latency([rounds], batch_size=1, reference_ms=1.0)["latency_ms"]
+    assert (figure.value, figure.interval) == (pytest.approx(1.0), pytest.approx((0.95, 1.05)))
+    assert figure.source.endswith("corrected for a machine at 0.50 of its speed")
+    beside = [a_round(2.0, reference_ms=1.5)]
+    assert beside_itself(beside) == beside
 
 
 def test_timing_goes_through_json_whole() -> None:

@@ -65,12 +65,16 @@ class MadeWorkers:
     Args:
         store: Where the results go.
         latency_ms: Gives the latency of a candidate.
+        speed: The machine's speed at its n-th measurement, 1 being what `latency_ms` is given for.
     """
 
-    def __init__(self, store: ArtifactStore, latency_ms: Latency) -> None:
+    def __init__(
+        self, store: ArtifactStore, latency_ms: Latency, speed: Callable[[int], float] = lambda _number: 1.0
+    ) -> None:
         self.ran: list[StageCall] = []
         self._store = store
         self._latency_ms = latency_ms
+        self._speed = speed
         self._waiting: list[StageCall] = []
 
     @property
@@ -121,14 +125,18 @@ class MadeWorkers:
                 accuracy = 0.95 - 0.1 * params.get("sparsity", 0.0) ** 4
                 return {"counted": counted, "figures": {"accuracy": _figure(accuracy, "fraction")}}
             case "latency":
-                return counted | self._timing(params)
+                return counted | self._timing(call, params)
         return {}
 
-    def _timing(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        latency_ms = self._latency_ms(params, params["attempt"])
-        a_round = {"median_ms": latency_ms, "p90_ms": latency_ms, "calls": 9, "wall_s": 0.1, "cpu_s": 0.1}
+    def _timing(self, call: StageCall, params: Mapping[str, Any]) -> dict[str, Any]:
+        speed = self._speed(sum(earlier.stage == "latency" for earlier in self.ran))
+        latency_ms = self._latency_ms(params, params["attempt"]) / speed
+        a_round: dict[str, Any] = {"median_ms": latency_ms, "p90_ms": latency_ms, "calls": 9, "wall_s": 0.1}
+        if (reference := call.inputs.get("reference")) is not None:
+            beside = json.loads(self._store.path(reference).read_text(encoding="ascii")) | call.params["reference"]
+            a_round["reference_ms"] = self._latency_ms(beside, 0) / speed
         return {
-            "rounds": [a_round | {"others_s": 0.0, "disturbed": False, "reference_ms": 1.0}] * 7,
+            "rounds": [a_round | {"cpu_s": 0.1, "others_s": 0.0, "disturbed": False}] * 7,
             "cold_starts": [{"load_ms": 1.0, "first_call_ms": 1.0, "peak_memory_bytes": 100}],
             "last_level_cache_bytes": 0,
             "load_average": 0.5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.power import HOST_POWER
 from litefront.search.cell_plan import CellPlans
 from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.machine_pace import MachinePace
 from litefront.search.scheduler import Plan
 from litefront.search.stage_calls import Reference, StageCall, StageCalls
 from litefront.search.store import StageRecord
@@ -21,10 +23,11 @@ from litefront.spaces.sparsity import FineTuning
 
 CONFIG = DeploymentConfig(num_threads=2)
 QUANTIZED = StageRecord("quantized", "q", {"tflite": "q.tflite"}, {}, 1.0)
-REFERENCE = Reference("r.tflite", BASELINE, latency_ms=2.0)
+REFERENCE = Reference("r.tflite", BASELINE)
 
 
-def rounds(*medians_ms: float, disturbed: bool = False, reference_ms: float = 2.0) -> list[dict[str, Any]]:
+def rounds(*medians_ms: float, disturbed: bool = False, reference_ms: float | None = 2.0) -> list[dict[str, Any]]:
+    beside = {} if reference_ms is None else {"reference_ms": reference_ms}
     return [
         {
             "median_ms": median_ms,
@@ -34,13 +37,14 @@ def rounds(*medians_ms: float, disturbed: bool = False, reference_ms: float = 2.
             "cpu_s": 0.1,
             "others_s": 0.0,
             "disturbed": disturbed,
-            "reference_ms": reference_ms,
         }
+        | beside
         for median_ms in medians_ms
     ]
 
 
 STEADY = rounds(1.0, 1.0, 1.0, 1.01, 1.0, 0.99, 1.0)
+ALONE = rounds(*[1.0] * 7, reference_ms=None)
 WIDE = rounds(1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0)
 BESIDE_OTHERS = rounds(*[1.0] * 7, disturbed=True)
 
@@ -65,7 +69,7 @@ def plans(reference: Reference | None = REFERENCE, **gates: float) -> CellPlans:
         device=SimpleNamespace(power_model=HOST_POWER),
         context=SimpleNamespace(digest="context"),
     )
-    return CellPlans(opened, baseline_accuracy=0.9, reference=reference)
+    return CellPlans(opened, baseline_accuracy=0.9, reference=reference, pace=reference and MachinePace(2.0))
 
 
 def answer(call: StageCall, timing: list[dict[str, Any]]) -> StageRecord:
@@ -143,8 +147,8 @@ def test_the_reference_is_timed_beside_every_cell_but_itself() -> None:
     (call,), record = drive(plans().plan(CONFIG), STEADY)
     assert call.inputs["reference"] == "r.tflite"
     assert call.params["reference"] == {"delegate": "xnnpack", "num_threads": 1}
-    assert "reference_ms" not in record.facts
-    (call,), record = drive(plans(reference=None).plan(BASELINE), STEADY)
+    assert record.facts["reference_ms"] == 2.0
+    (call,), record = drive(plans(reference=None).plan(BASELINE), ALONE)
     assert "reference" not in call.inputs
     assert record.facts["reference_ms"] == 1.0
 
@@ -180,7 +184,29 @@ def test_a_further_measurement_that_fails_leaves_the_cell_as_it_was() -> None:
 
 
 def test_the_baseline_s_first_timing_is_found_again_though_nothing_stood_beside_it() -> None:
-    (first,), before = drive(plans(reference=None).plan(BASELINE), STEADY)
-    calls, _ = drive(plans().remeasure(before, QUANTIZED), STEADY, STEADY)
+    (first,), before = drive(plans(reference=None).plan(BASELINE), ALONE)
+    calls, _ = drive(plans().remeasure(before, QUANTIZED), ALONE, STEADY)
     assert first.params == calls[0].params
     assert calls[1].inputs["reference"] == "r.tflite"
+
+
+def test_a_cell_is_judged_anew_by_a_pace_that_was_found_later() -> None:
+    studied = plans(max_latency_ms=0.9)
+    before = drive(studied.plan(CONFIG), STEADY)[1]
+    assert studied.pace is not None
+    for name in "ab":
+        # The reference took 2 ms beside the cell, and takes 1.6 ms now: the cell was measured on a slow machine.
+        studied.pace.note(replace(before, cell=name, facts={"timings": [{"beside_ms": 1.6, "disturbed": False}]}))
+    assert not studied.pace.has_judged(before)
+    calls, after = drive(studied.judge_anew(before, QUANTIZED), STEADY)
+    assert [call.params["attempt"] for call in calls] == [0]
+    assert (before.rejected_by, after.state) == ("latency", CellState.MEASURED)
+    assert after.value("latency_ms") == 0.8
+    assert studied.pace.has_judged(after)
+
+
+def test_the_baseline_tells_the_machine_s_speed_at_its_first_timing_itself() -> None:
+    baseline = drive(plans(reference=None).plan(BASELINE), rounds(*[2.5] * 7, reference_ms=None))[1]
+    _, after = drive(plans().judge_anew(baseline, QUANTIZED), rounds(*[2.5] * 7, reference_ms=None))
+    assert (baseline.value("latency_ms"), after.value("latency_ms")) == (2.5, 2.0)
+    assert after.facts["timings"][0]["machine_speed"] == 0.8

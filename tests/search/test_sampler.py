@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,16 @@ def test_with_costs_every_cell_is_still_proposed_once(name: SamplerName, tmp_pat
     assert len(set(run(sampler, CELLS))) == CELLS
     assert sampler.propose() is None
     assert all(trial.state.is_finished() for trial in trials(tmp_path))
+
+
+def test_a_corrected_cell_is_told_by_a_further_trial_and_not_proposed_again(tmp_path: Path) -> None:
+    sampler = make_sampler(tmp_path)
+    (first, *_) = run(sampler, 6)
+    corrected = replace(record_of(first), figures=record_of(DeploymentConfig(batch_size=4)).figures)
+    sampler.correct(corrected)
+    told = [trial.values for trial in trials(tmp_path) if trial.params == first.params()]
+    assert told == [record_values(record_of(first)), record_values(corrected)]
+    assert first not in run(sampler, CELLS - 6)
 
 
 def test_what_was_only_asked_ahead_is_no_trial(tmp_path: Path) -> None:

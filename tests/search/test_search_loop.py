@@ -68,12 +68,15 @@ def run(tmp_path: Path) -> Run:
     """Runs a study in the same folder each time it is called."""
 
     def run_search(
-        spec: StudySpec, latency_ms: Latency = lawful, stop: Callable[[], bool] = lambda: False
+        spec: StudySpec,
+        latency_ms: Latency = lawful,
+        stop: Callable[[], bool] = lambda: False,
+        speed: Callable[[int], float] = lambda _number: 1.0,
     ) -> tuple[Listener, MadeWorkers]:
         directory, listener = RunDirectory(tmp_path), Listener()
         directory.create()
         store = ArtifactStore(directory.store)
-        workers = MadeWorkers(store, latency_ms)
+        workers = MadeWorkers(store, latency_ms, speed)
         scheduler = Scheduler(workers, store, Ledger(directory), shares_cores=True)
         with quiet_optuna():
             storage = open_storage(None, directory)
@@ -151,3 +154,30 @@ def test_every_cell_but_the_baseline_is_timed_beside_it(run: Run) -> None:
     timings = [call for call in workers.ran if call.stage == "latency"]
     assert "reference" not in timings[0].inputs
     assert all("reference" in call.inputs for call in timings[1:])
+
+
+def test_a_baseline_that_was_timed_on_a_slow_machine_does_not_slow_the_figures_of_all_others(
+    run: Run, tmp_path: Path
+) -> None:
+    listener, _ = run(
+        made_spec(budget={"cells": 40, "remeasure": 0, "min_gain": 0}),
+        speed=lambda number: 0.5 if number == 1 else 1.0,
+    )
+    latest = {record["cell"]: CellRecord.from_json(record) for record in lines(tmp_path)}
+    assert len(latest) == 40
+    for record in latest.values():
+        assert record.value("latency_ms") == pytest.approx(lawful(record.config.params(), 0))
+    assert [note for note in listener.notes if "judged anew" in note] == [
+        "the machine is faster than when the baseline was timed: it takes 8 ms, and all cells are judged anew by that"
+    ]
+
+
+def test_a_slow_phase_later_on_changes_nothing(run: Run, tmp_path: Path) -> None:
+    run(
+        made_spec(budget={"cells": 40, "remeasure": 0, "min_gain": 0}),
+        speed=lambda number: 0.7 if 10 < number < 20 else 1.0,
+    )
+    records = [CellRecord.from_json(record) for record in lines(tmp_path)]
+    assert len(records) == 40
+    for record in records:
+        assert record.value("latency_ms") == pytest.approx(lawful(record.config.params(), 0))

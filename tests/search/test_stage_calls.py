@@ -114,7 +114,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "baseline's scores": ({"baseline_scores": "other"}, {"screening"}),
     "metric": ({"loaded": replace(LOADED, metric_digest="other")}, SCORED),
     "packed task": ({"loaded": replace(LOADED, packed=b"other")}, set()),
-    "timing": ({"timing": Timing(round_s=0.04)}, {"latency"}),
+    "timing": ({"timing": Timing(round_s=0.06)}, {"latency"}),
     "device kind": ({"device": replace(DEVICE, kind="other")}, RUN_ON_DEVICE),
     "processor": ({"device": replace(DEVICE, processor="other")}, RUN_ON_DEVICE),
     "architecture": ({"device": replace(DEVICE, machine="aarch64")}, RUN_ON_DEVICE),
@@ -203,7 +203,7 @@ def test_keys_of_building_stages_hold_the_versions_of_their_tools(stage: str) ->
         {"inputs": "other"},
         {"labels": "other"},
         {"device": replace(DEVICE, processor="other")},
-        {"timing": Timing(round_s=0.04)},
+        {"timing": Timing(round_s=0.06)},
         {"loaded": fine_tuned(continued_epochs=1)},
     ],
 )
