@@ -64,7 +64,6 @@ class Node:
         offers_device: Whether it advertises the device.
         survey: What it says of itself.
         builds: Stages that build there now.
-        measures: Whether one measures there now.
     """
 
     id: str
@@ -74,7 +73,6 @@ class Node:
     offers_device: bool
     survey: NodeSurvey
     builds: int = 0
-    measures: bool = False
 
 
 @dataclass
@@ -133,7 +131,7 @@ class Cluster:
         return self._measuring.survey.facts
 
     def places(self, call: StageCall) -> frozenset[Place]:
-        """Where the stage could start now.
+        """Where the stage could start now; a measurement stands in line behind others.
 
         Raises:
             CandidateError: If the device is another than the study's, or if no node can run the stage and none that
@@ -195,7 +193,7 @@ class Cluster:
 
 
 def _is_free(call: StageCall, node: Node) -> bool:
-    return not node.measures if call.leases_device else node.builds < node.slots
+    return call.leases_device or node.builds < node.slots
 
 
 def _is_as_asked(call: StageCall, node: Node, names: Iterable[str]) -> bool:

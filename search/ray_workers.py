@@ -2,8 +2,11 @@
 
 Ray is started on this machine, or joined where it runs. Each stage is placed on a node by name: a build takes one of
 its cores, a measurement the device as a custom resource and, where the device is the node itself, every core as well.
-Ray is not fair between requests: one that asks for every core starves behind small ones, so the scheduler starts a
-measurement only when nothing else runs on the device's machine.
+Ray is not fair between requests: one that asks for every core starves behind small ones, so the scheduler starts
+measurements only when nothing else runs on the device's machine.
+
+Measurements that are started together stand in line for the device with Ray itself, which starts the next one without
+a word from this process; it sleeps until the last has ended.
 
 It is longer than other modules because every call of Ray, and every way in which Ray fails, is translated here.
 """
@@ -19,6 +22,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import ray
@@ -57,11 +61,13 @@ _NODE_GONE = (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableErro
 _ON_THE_WAY = (ray.exceptions.ObjectLostError, ray.exceptions.OwnerDiedError, ray.exceptions.ObjectFetchTimedOutError)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Running:
+    """A stage that was submitted; one that stands in line has no deadline yet."""
+
     call: StageCall
     node: Node
-    deadline: float
+    deadline: float | None = None
 
 
 class RayWorkers:
@@ -74,7 +80,7 @@ class RayWorkers:
         device_kind: Its kind.
         address: A running Ray cluster (`auto`, `ray://host:port`, `host:port`); by default Ray is started here.
         cores: Cores of each machine to use; by default all that this process may use, or all of a cluster's.
-        stage_timeout_s: A stage that takes longer is ended, with that as its reason.
+        stage_timeout_s: A stage that takes longer is ended, with that as its reason; standing in line does not count.
         node_wait_s: How long a stage waits for a node that can run it, once the last has left.
 
     Raises:
@@ -142,23 +148,27 @@ class RayWorkers:
             options["num_cpus"] = node.cpus if self._shares_cores else 0
         with _explained():
             reference = _task(_run, node.id, **options).remote(call, self._workplace, inputs)
-        _count(call, node, 1)
-        self._running[reference] = _Running(call, node, time.monotonic() + self._stage_timeout_s)
+        self._running[reference] = _Running(call, node)
+        if not call.leases_device:
+            node.builds += 1
+            self._begin_time(reference)
 
     def wait(self, timeout_s: float) -> list[StageDone]:
         """The stages that have ended, those that were ended for taking too long, and those that were lost."""
         done = []
         with _explained():
             if self._running:
-                ready, _ = ray.wait(list(self._running), num_returns=1, timeout=0 if self._lost else timeout_s)
-                more, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
-                done = [self._collect(reference) for reference in dict.fromkeys([*ready, *more])]
+                self._wait_for_some(0 if self._lost else timeout_s)
+                done = [self._collect(reference) for reference in self._ended()]
             elif not self._lost:
                 time.sleep(timeout_s)
         self._refresh()
-        overdue = [reference for reference, running in self._running.items() if time.monotonic() > running.deadline]
         lost, self._lost = self._lost, []
-        return done + lost + [self._end(reference) for reference in overdue]
+        return done + lost + [self._end(reference) for reference in self._overdue()]
+
+    def recall(self) -> list[StageCall]:
+        """Takes the measurements back that stand in line behind the one that runs."""
+        return [self._cancel(reference).call for reference in self._in_line()[1:]]
 
     def close(self) -> None:
         """Cancels what still runs, and stops Ray if it was started here; a cluster is left as it was."""
@@ -253,25 +263,63 @@ class RayWorkers:
             )
 
     def _dismiss(self, node: Node, why: str) -> None:
-        """Gives a node up, with the stages that it ran."""
+        """Gives a node up, with the stages that it ran; those that had ended are still collected."""
         if node.id in self._left:
             return
         self._left.add(node.id)
         self._cluster.remove(node.id)
         _log.warning("%s takes no part any more: %s.", node.address, why)
-        for reference in [reference for reference, running in self._running.items() if running.node is node]:
-            self._lost.append(self._forget(reference, why))
+        for reference in self._not_ended([ref for ref, running in self._running.items() if running.node is node]):
+            running = self._cancel(reference)
+            lost = f"{node.address}: {why}"
+            self._lost.append(StageDone(running.call, lost=lost, began=running.deadline is not None))
 
-    def _forget(self, reference: ray.ObjectRef[Any], why: str) -> StageDone:
+    def _cancel(self, reference: ray.ObjectRef[Any]) -> _Running:
         running = self._take(reference)
         with contextlib.suppress(Exception):
             ray.cancel(reference, force=True)
-        return StageDone(running.call, lost=f"{running.node.address}: {why}")
+        return running
 
     def _take(self, reference: ray.ObjectRef[Any]) -> _Running:
         running = self._running.pop(reference)
-        _count(running.call, running.node, -1)
+        if not running.call.leases_device:
+            running.node.builds -= 1
         return running
+
+    def _wait_for_some(self, timeout_s: float) -> None:
+        """Waits for any build, or for the last measurement in line."""
+        builds = [reference for reference, running in self._running.items() if not running.call.leases_device]
+        in_line = self._in_line()
+        if in_line:
+            self._begin_time(in_line[0])
+        if in_line or len(builds) == len(self._running):
+            ray.wait([*builds, *in_line[-1:]], num_returns=1, timeout=timeout_s)
+
+    def _ended(self) -> list[ray.ObjectRef[Any]]:
+        """What has ended; measurements once none stands in line any more."""
+        ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+        held = bool(self._in_line())
+        return [reference for reference in ready if not (held and self._running[reference].call.leases_device)]
+
+    def _in_line(self) -> list[ray.ObjectRef[Any]]:
+        """The measurements that have not ended, in their order; the first one runs."""
+        measuring = [reference for reference, running in self._running.items() if running.call.leases_device]
+        return self._not_ended(measuring)
+
+    def _not_ended(self, references: list[ray.ObjectRef[Any]]) -> list[ray.ObjectRef[Any]]:
+        with _explained():
+            return ray.wait(references, num_returns=len(references), timeout=0)[1] if references else []
+
+    def _begin_time(self, reference: ray.ObjectRef[Any]) -> None:
+        """From now on, or from before, the stage's time runs."""
+        running = self._running[reference]
+        if running.deadline is None:
+            running.deadline = time.monotonic() + self._stage_timeout_s
+
+    def _overdue(self) -> list[ray.ObjectRef[Any]]:
+        now = time.monotonic()
+        limits = ((reference, running.deadline) for reference, running in self._running.items())
+        return [reference for reference, deadline in limits if deadline is not None and now > deadline]
 
     def _sent(self, call: StageCall) -> dict[str, ray.ObjectRef[Any]]:
         """A call's inputs in Ray's object store; each is put there once, and those that were not read longest go."""
@@ -290,8 +338,10 @@ class RayWorkers:
         try:
             left: StageLeft = ray.get(reference)
         except _NODE_GONE:
+            # Of measurements that stood in line, the first that is lost was the one that ran.
+            began = node.id not in self._left or not call.leases_device
             self._dismiss(node, "the node died")
-            return StageDone(call, lost=f"the node {node.address} died")
+            return StageDone(call, lost=f"the node {node.address} died", began=began)
         except _ON_THE_WAY as error:
             return StageDone(call, lost=f"{node.address}: {_in_a_line(error)}")
         except ray.exceptions.WorkerCrashedError:
@@ -332,8 +382,7 @@ class RayWorkers:
         return StageDone(call, error=CandidateError(f"{call.stage}: its process died"))
 
     def _end(self, reference: ray.ObjectRef[Any]) -> StageDone:
-        call = self._take(reference).call
-        ray.cancel(reference, force=True)
+        call = self._cancel(reference).call
         return StageDone(call, error=CandidateError(f"{call.stage}: hung for {self._stage_timeout_s:g} s"))
 
     def _clear_copies(self) -> None:
@@ -358,14 +407,13 @@ def _getter(reference: ray.ObjectRef[Any]) -> Callable[[], bytes]:
 def _task(function: Callable[..., Any], node_id: str, **options: Any) -> Any:
     """A function as a task that runs on one node, once."""
     where = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(function).options(max_retries=0, scheduling_strategy=where, **options)
+    return _remote(function).options(max_retries=0, scheduling_strategy=where, **options)
 
 
-def _count(call: StageCall, node: Node, change: int) -> None:
-    if call.leases_device:
-        node.measures = change > 0
-    else:
-        node.builds += change
+@cache
+def _remote(function: Callable[..., Any]) -> Any:
+    # Each new one would be sent to the cluster again, 2 ms a task.
+    return ray.remote(function)
 
 
 def _start_ray(cores: int, resources: dict[str, float]) -> None:

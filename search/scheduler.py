@@ -4,6 +4,9 @@ Where the device is a machine that also builds, training and measuring take turn
 built its cores build, and the measurements that have become ready are taken together once enough of them wait, or
 nothing is left to build. Before they begin, the builds that still run must end; until the longest of them does, builds
 that will end before it fill the other cores. Machines other than the device's build all the time.
+
+A batch is given to the workers as a whole, and heard of as a whole: keeping a cell and choosing the next one take a
+core too, and would run beside a measurement. They come when the turn is over, beside the builds that follow it.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ class Scheduler:
         return record
 
     def finished(self, goes_on: Callable[[], bool] = lambda: True) -> Iterator[tuple[Plan, CellRecord]]:
-        """The plans that have ended since the last call, with their records.
+        """The plans that have ended since the last call, with their records; none while the cores measure.
 
         Waits a moment for one if none has.
 
@@ -108,17 +111,19 @@ class Scheduler:
                 that are gone.
         """
         self._start_what_may()
-        if not self._finished:
+        if not self._finished or self._cores_measure():
             self._collect()
             if goes_on():
                 # Before the caller thinks about what it hears: cores would idle meanwhile.
                 self._start_what_may()
-        finished, self._finished = self._finished, []
-        yield from finished
+        if not self._cores_measure():
+            finished, self._finished = self._finished, []
+            yield from finished
 
     def drop_what_waits(self) -> list[Plan]:
         """Gives up every plan that waits for a stage that does not run yet; gives back those plans."""
-        dropped = [*self._queue.clear(), *self._parked]
+        recalled = [self._take(call) for call in self._workers.recall()]
+        dropped = [*recalled, *self._queue.clear(), *self._parked]
         self._parked.clear()
         for wanted in dropped:
             del self._wanted[wanted.call.key]
@@ -208,9 +213,12 @@ class Scheduler:
         return Place.DEVICE if Place.DEVICE in places and may_start else None
 
     def _may_measure(self) -> bool:
-        if self._measures_now():
-            return False
-        return not self._shares_cores or (self._device_turn and not self._at_device())
+        if not self._shares_cores:
+            return not self._measures_now()
+        at_device = self._at_device()
+        # A long turn comes in several batches, and what has ended is told in between.
+        room = len(at_device) + len(self._finished) < self.batch()
+        return self._device_turn and room and all(wanted.call.leases_device for wanted in at_device)
 
     def _may_build_beside_device(self, call: StageCall) -> bool:
         if not self._shares_cores:
@@ -229,6 +237,10 @@ class Scheduler:
 
     def _at_device(self) -> list[WantedStage]:
         return [wanted for wanted in self._running.values() if wanted.place is Place.DEVICE]
+
+    def _cores_measure(self) -> bool:
+        """Whether nothing may run on the device's machine now, this process's own thinking included."""
+        return self._shares_cores and self._measures_now()
 
     def _measures_now(self) -> bool:
         return any(wanted.call.leases_device for wanted in self._running.values())
@@ -271,23 +283,29 @@ class Scheduler:
         return True
 
     def _collect(self) -> None:
-        for done in self._workers.wait(_WAIT_S):
-            wanted = self._running.pop(done.call.key)
-            _release(wanted)
+        ended = [(done, self._take(done.call)) for done in self._workers.wait(_WAIT_S)]
+        for done, wanted in ended:
             if done.lost:
-                self._run_again(wanted, done.lost)
+                self._run_again(done, wanted)
             else:
                 self._settle(done, wanted)
 
-    def _run_again(self, wanted: WantedStage, why: str) -> None:
-        """A lost stage is nobody's fault; but one that takes machine after machine with it must end."""
-        wanted.losses += 1
+    def _take(self, call: StageCall) -> WantedStage:
+        """A stage that does not run any more."""
+        wanted = self._running.pop(call.key)
         wanted.place = None
+        _release(wanted)
+        return wanted
+
+    def _run_again(self, done: StageDone, wanted: WantedStage) -> None:
+        """A lost stage is nobody's fault; but one that takes machine after machine with it must end."""
+        wanted.losses += done.began
         if wanted.losses > _MAX_LOSSES:
-            reason = f"{wanted.call.stage}: it was lost {wanted.losses} times, the last time because {why}"
+            reason = f"{wanted.call.stage}: it was lost {wanted.losses} times, the last time because {done.lost}"
             self._settle(StageDone(wanted.call, error=CandidateError(reason)), wanted)
             return
-        _log.warning("%s runs again: %s.", wanted.call.stage, why)
+        if done.began:
+            _log.warning("%s runs again: %s.", wanted.call.stage, done.lost)
         self._queue.put_first(wanted)
 
     def _settle(self, done: StageDone, wanted: WantedStage) -> None:

@@ -72,6 +72,7 @@ class StageDone:
         error: Why it failed; None if it did not.
         details: The traceback of an error that nobody foresaw, for the log.
         lost: What took the stage away, such as its machine's end; empty if it came to an end of its own.
+        began: Whether it ran at all before it was lost.
     """
 
     call: StageCall
@@ -79,6 +80,7 @@ class StageDone:
     error: LitefrontError | None = None
     details: str = ""
     lost: str = ""
+    began: bool = True
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ class Workers(Protocol):
     def places(self, call: StageCall) -> frozenset[Place]:
         """Where the stage could start now; for one that leases the device, the device's machine or nowhere.
 
+        Measurements may be started while another one runs: they stand in line for the device.
+
         Raises:
             CandidateError: If there is no machine for it, and none is waited for any more.
         """
@@ -54,9 +56,16 @@ class Workers(Protocol):
     def wait(self, timeout_s: float) -> list[StageDone]:
         """The stages that have ended; waits up to `timeout_s` for the first, and gives none after that.
 
+        Of measurements that were started together none counts as ended before the last one has, so that who hears of
+        it may think without disturbing the others.
+
         Raises:
             WorkersError: If whatever runs the stages is gone.
         """
+        ...
+
+    def recall(self) -> list[StageCall]:
+        """Takes the measurements back that stand in line and have not begun; gives their calls."""
         ...
 
     def close(self) -> None:
@@ -98,6 +107,10 @@ class SerialWorkers:
             time.sleep(timeout_s)
             return []
         return [run_stage(self._waiting.popleft(), self._workplace)]
+
+    def recall(self) -> list[StageCall]:
+        """None: there is never more than one stage in line, which is as good as begun."""
+        return []
 
     def close(self) -> None:
         """Forgets the stages in line."""

@@ -93,6 +93,9 @@ class MadeWorkers:
     def wait(self, timeout_s: float) -> list[StageDone]:
         return [self._done(self._waiting.pop(0))] if self._waiting else []
 
+    def recall(self) -> list[StageCall]:
+        return []
+
     def close(self) -> None:
         self._waiting.clear()
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,45 @@ def test_a_process_that_dies_costs_its_stage_and_frees_its_core(make_bench: Call
     assert str(done.error) == "base: its process died"
     next_one = run_at(bench, Place.DEVICE, StageCall("quantized", {"quantization": "int7"}, {"tflite": "none"}))
     assert "int7" in str(next_one.error)
+
+
+HANGS = "import time; time.sleep(3600)"
+ENDS_AT_ONCE = StageCall("quantized", {"quantization": "int7"}, {"tflite": "none"}, leases_device=True)
+
+
+def test_measurements_stand_in_line_and_none_is_heard_of_before_the_last_has_ended(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench("import time; time.sleep(3)")
+    takes_long = replace(bench.calls.base(), leases_device=True)
+    for call in (ENDS_AT_ONCE, takes_long):
+        assert bench.workers.places(call) == {Place.DEVICE}
+        bench.workers.start(call, Place.DEVICE)
+    while not (done := bench.workers.wait(0.2)):
+        pass
+    assert [ended.call for ended in done] == [ENDS_AT_ONCE, takes_long]
+    assert done[1].record is not None
+
+
+def test_standing_in_line_does_not_count_towards_a_stages_time(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(HANGS, stage_timeout_s=5)
+    for call in (replace(bench.calls.base(), leases_device=True), ENDS_AT_ONCE):
+        bench.workers.start(call, Place.DEVICE)
+    done = list[StageDone]()
+    while len(done) < 2:
+        done += bench.workers.wait(1.0)
+    assert str(done[0].error) == "base: hung for 5 s"
+    assert "int7" in str(done[1].error)
+
+
+def test_measurements_that_have_not_begun_can_be_recalled(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(HANGS)
+    in_line = [replace(ENDS_AT_ONCE, params={"quantization": name}) for name in ("int6", "int7")]
+    for call in (replace(bench.calls.base(), leases_device=True), *in_line):
+        bench.workers.start(call, Place.DEVICE)
+    assert bench.workers.recall() == in_line
+    assert bench.workers.recall() == []
+    assert bench.workers.wait(1.0) == []
 
 
 class PowerCut(Listener):

@@ -22,12 +22,13 @@ from tests.search.records import make_record
 
 
 class ScriptedWorkers:
-    """Ends each stage when it is waited for; notes what ran beside what."""
+    """Ends each stage when it is waited for; notes what ran beside what. Measurements stand in line for the device."""
 
     def __init__(self, store: ArtifactStore, slots: int, elsewhere: int, failures: dict[str, Exception]) -> None:
         self.slots = slots + elsewhere
         self.seconds = {"pruned": 60.0}
         self.losses: dict[str, int] = {}
+        self.never_begun: set[str] = set()
         self.started: list[str] = []
         self.beside: list[set[str]] = []
         self.beside_at_device: list[set[str]] = []
@@ -35,6 +36,8 @@ class ScriptedWorkers:
         self._room = {Place.DEVICE: slots, Place.ELSEWHERE: elsewhere}
         self._failures = failures
         self._running: dict[str, tuple[StageCall, Place]] = {}
+        self._line: list[StageCall] = []
+        self._held: list[StageDone] = []
 
     def probe(self) -> DeviceFacts:
         raise NotImplementedError
@@ -48,26 +51,49 @@ class ScriptedWorkers:
         return frozenset(place for place, room in self._room.items() if taken.count(place) < room)
 
     def start(self, call: StageCall, place: Place) -> None:
-        self._running[name_of(call)] = (call, place)
         self.started.append(name_of(call))
+        if call.leases_device and self._measures():
+            self._line.append(call)
+        else:
+            self._begin(call, place)
+
+    def _begin(self, call: StageCall, place: Place) -> None:
+        self._running[name_of(call)] = (call, place)
         self.beside.append(set(self._running))
         at_device = {name for name, (_, where) in self._running.items() if where is Place.DEVICE}
         self.beside_at_device.append(at_device)
 
     def wait(self, timeout_s: float) -> list[StageDone]:
-        if not self._running:
-            return []
-        shortest = min(self._running, key=lambda name: self._seconds(self._running[name][0]))
-        call, _ = self._running.pop(shortest)
+        while self._running:
+            shortest = min(self._running, key=lambda name: self._seconds(self._running[name][0]))
+            call, place = self._running.pop(shortest)
+            if not call.leases_device:
+                return [self._done(call)]
+            self._held.append(self._done(call))
+            if self._line:
+                self._begin(self._line.pop(0), place)
+            else:
+                ended, self._held = self._held, []
+                return ended
+        return []
+
+    def recall(self) -> list[StageCall]:
+        recalled, self._line = self._line, []
+        return recalled
+
+    def _measures(self) -> bool:
+        return any(call.leases_device for call, _ in self._running.values())
+
+    def _done(self, call: StageCall) -> StageDone:
         if self.losses.get(name_of(call), 0):
             self.losses[name_of(call)] -= 1
-            return [StageDone(call, lost="the node died")]
+            return StageDone(call, lost="the node died", began=name_of(call) not in self.never_begun)
         failure = self._failures.get(name_of(call))
         if failure is not None:
-            return [StageDone(call, error=failure)]  # type: ignore[arg-type]
+            return StageDone(call, error=failure)  # type: ignore[arg-type]
         record = StageRecord(call.stage, call.key, {}, {}, self._seconds(call))
         self._store.add(record)
-        return [StageDone(call, record)]
+        return StageDone(call, record)
 
     def _seconds(self, call: StageCall) -> float:
         return self.seconds.get(call.stage, 2.0)
@@ -190,6 +216,38 @@ def test_measurements_on_shared_cores_are_taken_in_batches(run: Fixture) -> None
     assert turns == "bbbmmmbbbmmm"
 
 
+def test_a_batch_is_given_to_the_workers_as_a_whole_and_told_when_its_turn_is_over(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=1, batch=3)
+    for name in "abc":
+        scheduler.add(plan(name, build(name), measure(name), build("after " + name)))
+    for name in "def":
+        scheduler.add(plan(name, measure(name)))
+    while not (told := [record.cell for _, record in scheduler.finished()]):
+        pass
+    assert workers.started == ["measure d", "measure e", "measure f", "a"]
+    assert told == ["d", "e", "f"]
+
+
+def test_what_is_measured_again_comes_in_the_same_turn_and_the_others_are_not_told_before(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(batch=3)
+    scheduler.add(plan("noisy", measure("noisy"), measure("noisy again")))
+    scheduler.add(plan("a", measure("a")))
+    scheduler.add(plan("b", measure("b")))
+    scheduler.add(plan("later", build("later")))
+    while not (told := [record.cell for _, record in scheduler.finished()]):
+        pass
+    assert workers.started == ["measure noisy", "measure a", "measure b", "measure noisy again", "later"]
+    assert told == ["a", "b", "noisy"]
+
+
+def test_a_long_turn_comes_in_several_batches_and_is_told_in_between(run: Fixture) -> None:
+    scheduler, _ = run.scheduler(batch=2)
+    for name in "abcde":
+        scheduler.add(plan(name, measure(name)))
+    told = [[record.cell for _, record in scheduler.finished()] for _ in range(3)]
+    assert told == [["a", "b"], ["c", "d"], ["e"]]
+
+
 def test_a_device_of_its_own_measures_while_cores_build(run: Fixture) -> None:
     scheduler, workers = run.scheduler(slots=2, shares_cores=False)
     for name in "abcd":
@@ -246,6 +304,19 @@ def test_plans_that_wait_can_be_dropped_and_those_that_run_end(run: Fixture) -> 
     assert workers.started == ["x"]
 
 
+def test_measurements_that_have_not_begun_can_be_dropped_and_leave_nothing_claimed(run: Fixture) -> None:
+    scheduler, workers = run.scheduler(slots=1, batch=3)
+    plans = {name: plan(name, measure(name)) for name in "abc"}
+    for each in plans.values():
+        scheduler.add(each)
+    workers.wait = lambda timeout_s: []  # type: ignore[method-assign]
+    assert list(scheduler.finished()) == []
+    assert workers.started == ["measure a", "measure b", "measure c"]
+    assert scheduler.drop_what_waits() == [plans["b"], plans["c"]]
+    assert run.store.claim("latency", measure("b").key) is not None
+    assert run.store.claim("latency", measure("a").key) is None
+
+
 def test_machines_other_than_the_devices_build_during_measurements(run: Fixture) -> None:
     scheduler, workers = run.scheduler(slots=1, elsewhere=1, batch=1)
     for name in "abcd":
@@ -291,6 +362,15 @@ def test_a_stage_that_takes_machine_after_machine_with_it_fails(run: Fixture) ->
     scheduler.add(plan("a", build("x")))
     ((_, record),) = collect(scheduler, 1)
     assert record.facts["reason"] == "float_tflite: it was lost 4 times, the last time because the node died"
+
+
+def test_a_stage_that_is_lost_before_it_has_begun_is_not_suspected(run: Fixture) -> None:
+    scheduler, workers = run.scheduler()
+    workers.losses, workers.never_begun = {"x": 9}, {"x"}
+    scheduler.add(plan("a", build("x")))
+    ((_, record),) = collect(scheduler, 1)
+    assert record.state is CellState.MEASURED
+    assert workers.started.count("x") == 10
 
 
 def test_a_stage_that_has_no_place_any_more_fails_its_plans_alone(run: Fixture) -> None:

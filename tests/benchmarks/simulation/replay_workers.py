@@ -49,7 +49,7 @@ class _Running:
 
 
 class ReplayWorkers:
-    """Replays stages on a virtual clock; measurements take all cores, others one.
+    """Replays stages on a virtual clock; measurements take all cores, one after the other, others one.
 
     Args:
         recorded: The store of the exhaustive run.
@@ -85,23 +85,34 @@ class ReplayWorkers:
         Raises:
             LookupError: If the exhaustive run has no such stage.
         """
-        assert self._busy() + self._width(call) <= self._cores, "the scheduler starts no more than the cores can take"
         record = self._find(call)
+        begins_s = self.now_s
         if call.leases_device:
+            assert all(running.call.leases_device for running in self._running), "nothing is beside a measurement"
+            begins_s = max((running.ends_s for running in self._running), default=begins_s)
             self.measuring_s += record.seconds
         else:
+            assert self._busy() < self._cores, "the scheduler starts no more than the cores can take"
             self.building_s += record.seconds
-        self._running.append(_Running(call, record, self.now_s + record.seconds))
+        self._running.append(_Running(call, record, begins_s + record.seconds))
 
     def wait(self, timeout_s: float) -> list[StageDone]:
-        """Turns the clock to the end of the stage that ends next."""
+        """Turns the clock to the end of the build that ends next, or of the last measurement in line."""
         if not self._running:
             return []
-        first = min(self._running, key=lambda running: running.ends_s)
-        self._running.remove(first)
-        self.now_s = first.ends_s
-        self._store.add(first.record)
-        return [StageDone(first.call, first.record)]
+        if any(running.call.leases_device for running in self._running):
+            ended = list(self._running)
+        else:
+            ended = [min(self._running, key=lambda running: running.ends_s)]
+        self._running = [running for running in self._running if running not in ended]
+        self.now_s = max(running.ends_s for running in ended)
+        for running in ended:
+            self._store.add(running.record)
+        return [StageDone(running.call, running.record) for running in ended]
+
+    def recall(self) -> list[StageCall]:
+        """None: a replay is not stopped while stages wait."""
+        return []
 
     def close(self) -> None:
         """Forgets what runs."""
@@ -118,10 +129,8 @@ class ReplayWorkers:
         return (self.now_s - self.lower_bound_s) * self._cores
 
     def _busy(self) -> int:
-        return sum(self._width(running.call) for running in self._running)
-
-    def _width(self, call: StageCall) -> int:
-        return self._cores if call.leases_device else 1
+        """Cores that are taken; a measurement takes all of them."""
+        return sum(self._cores if running.call.leases_device else 1 for running in self._running)
 
     def _find(self, call: StageCall) -> StageRecord:
         """The recorded stage; where this timing was not taken again then, an earlier attempt stands for it."""
