@@ -18,8 +18,18 @@ from litefront.search.stage_functions import StageDone, Workplace, device_of_kin
 from litefront.search.store import ArtifactStore
 from litefront.search.task_loading import unpack_task
 from litefront.spaces.errors import InputError, StoreError
+from litefront.spaces.tensorflow_environment import import_keras
 
-__all__ = ["PackedWorkplace", "StageLeft", "clear_copies", "machine_of_this_process", "oom_kills", "run_here", "survey"]
+__all__ = [
+    "PackedWorkplace",
+    "StageLeft",
+    "clear_copies",
+    "machine_of_this_process",
+    "oom_kills",
+    "run_here",
+    "survey",
+    "warm_up",
+]
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,15 @@ def run_here(call: StageCall, workplace: PackedWorkplace, fetch: Mapping[str, Ca
         done = replace(done, error=None, lost=str(done.error))
     objects = done.record.objects.values() if done.record is not None else ()
     return StageLeft(done, {digest: copies.pack(digest) for digest in objects})
+
+
+def warm_up(workplace: PackedWorkplace) -> None:
+    """Unpacks the task and imports what its builds need, so that this process's first stage does not wait for it."""
+    store = workplace.store if workplace.shares_store else str(workplace.copies)
+    model = _workplace(workplace, store).task.model
+    if callable(model) or Path(model).suffix != ".tflite":
+        import_keras()
+        import tensorflow_model_optimization  # noqa: F401
 
 
 def clear_copies(workplace: PackedWorkplace) -> None:

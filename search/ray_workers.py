@@ -39,6 +39,7 @@ from litefront.search.node_stage import (
     oom_kills,
     run_here,
     survey,
+    warm_up,
 )
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone, device_of_kind
@@ -152,6 +153,8 @@ class RayWorkers:
         if not call.leases_device:
             node.builds += 1
             self._begin_time(reference)
+        if call.stage == "base":
+            self._warm_up_the_others()
 
     def wait(self, timeout_s: float) -> list[StageDone]:
         """The stages that have ended, those that were ended for taking too long, and those that were lost."""
@@ -273,6 +276,12 @@ class RayWorkers:
             running = self._cancel(reference)
             lost = f"{node.address}: {why}"
             self._lost.append(StageDone(running.call, lost=lost, began=running.deadline is not None))
+
+    def _warm_up_the_others(self) -> None:
+        """Has the cores that idle while the base model is built import what the builds after it need."""
+        for node in self._cluster.nodes.values():
+            for _ in range(node.slots - node.builds):
+                _task(warm_up, node.id, num_cpus=1, name="litefront:warm-up").remote(self._workplace)
 
     def _cancel(self, reference: ray.ObjectRef[Any]) -> _Running:
         running = self._take(reference)

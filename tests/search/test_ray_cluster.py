@@ -76,6 +76,12 @@ class TwoNodes:
         self._second.wait()
         self._second = None
 
+    @property
+    def second(self) -> int:
+        """The process that the other node's processes descend from."""
+        assert self._second is not None
+        return self._second.pid
+
     def close(self) -> None:
         """Ends both nodes."""
         if self._second is not None:
@@ -94,6 +100,14 @@ def descendants(process: int) -> list[int]:
         if parent == process:
             found += [int(stat.parent.name), *descendants(int(stat.parent.name))]
     return found
+
+
+def maps_of(process: int) -> str:
+    """What a process has mapped into its memory; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{process}/maps").read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def name_of(process: int) -> str:
@@ -219,6 +233,17 @@ def test_measurements_that_have_not_begun_can_be_recalled(make_bench: Callable[.
     assert bench.workers.recall() == in_line
     assert bench.workers.recall() == []
     assert bench.workers.wait(1.0) == []
+
+
+def test_idle_cores_import_what_builds_need_while_the_base_model_is_built(
+    make_bench: Callable[..., Bench], cluster: TwoNodes
+) -> None:
+    bench = make_bench(HANGS)
+    bench.workers.start(bench.calls.base(), Place.DEVICE)
+    deadline = time.monotonic() + 60
+    while not any("tensorflow" in maps_of(process) for process in descendants(cluster.second)):
+        assert time.monotonic() < deadline, "no process of the second node has imported TensorFlow"
+        time.sleep(0.2)
 
 
 class PowerCut(Listener):
