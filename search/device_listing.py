@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from litefront.objectives.devices import DEVICE_KINDS
+from litefront.objectives.devices import DEVICE_KINDS, DeviceFacts
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import InputError
 
@@ -24,12 +24,23 @@ def device_rows() -> list[dict[str, str]]:
             continue
         detail = f"{facts.processor}, {facts.cores} cores, {facts.machine}, {facts.runtime}"
         rows.append({"what": kind, "can_measure": "yes", "because": detail})
+        refusals = facts.refusals()
         rows += [
-            {"what": f"{kind}, delegate {delegate}", "can_measure": "yes", "because": f"built into {facts.runtime}"}
+            {
+                "what": f"{kind}, delegate {delegate}",
+                "can_measure": "no" if delegate in refusals else "yes",
+                "because": refusals.get(delegate) or _implementation(facts, delegate),
+            }
             for delegate in Delegate
         ]
     rows.append({"what": "host, energy counters", "can_measure": "no", "because": _counter_refusal()})
     return rows
+
+
+def _implementation(facts: DeviceFacts, delegate: Delegate) -> str:
+    found = facts.delegates[delegate]
+    text = found.implementation or f"built into {facts.runtime}"
+    return f"{text}, in software: its times mean nothing" if found.is_software else text
 
 
 def _counter_refusal() -> str:

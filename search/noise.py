@@ -30,7 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.objectives.catalogue import Objective
-from litefront.objectives.devices import DEVICE_KINDS
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.search.cell_record import CellRecord
 from litefront.search.study_spec import StudySpec
@@ -174,7 +173,7 @@ def _is_modelled(objective: Objective, records: Sequence[CellRecord]) -> bool:
 
 def _parts_of_time(objective: Objective, records: Sequence[CellRecord], spec: StudySpec) -> _FloatArray:
     """The part of each modelled energy (mJ a sample) or power (mW) that is in proportion to the latency."""
-    model = DEVICE_KINDS[spec.devices[spec.device_name].kind]().power_model
+    model = spec.device.open().power_model
 
     def energy_mj(record: CellRecord) -> float:
         inputs = power_inputs(record)

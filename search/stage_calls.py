@@ -118,6 +118,7 @@ class StageCalls:
     ) -> None:
         self._loaded = loaded
         self._device = device.identity() | {"runner": digest_of_path(Path(runner.__file__))}
+        self._delegates = device.delegates
         self._evaluation_inputs = evaluation_inputs
         self._evaluation_labels = evaluation_labels
         self._sparsities = sparsities
@@ -132,6 +133,7 @@ class StageCalls:
             "metric": self._loaded.metric_digest,
             "evaluation": [self._evaluation_inputs, self._evaluation_labels],
             "device": self._device,
+            "delegates": {name: facts.implementation for name, facts in self._delegates.items()},
             "timing": self._timing.to_json(),
             "continued": self._continued(),
             "tools": {stage: _tools(stage)["tools"] for stage in _TOOLS},
@@ -178,7 +180,9 @@ class StageCalls:
 
     def reference(self, quantized: StageRecord, config: DeploymentConfig) -> StageCall:
         """The float model's own answers, where there are no labels."""
-        return StageCall("reference", self._execution(config), self._on_evaluation_rows(quantized), self._device)
+        return StageCall(
+            "reference", self._execution(config), self._on_evaluation_rows(quantized), self._executor(config)
+        )
 
     def accuracy(self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord | None) -> StageCall:
         """The score of a `.tflite` on the evaluation rows."""
@@ -186,7 +190,7 @@ class StageCalls:
             "accuracy",
             self._execution(config),
             self._on_evaluation_rows(quantized) | {"labels": self._labels(reference)},
-            self._device | {"metric": self._loaded.metric_digest},
+            self._executor(config) | {"metric": self._loaded.metric_digest},
         )
 
     def screening(
@@ -208,7 +212,7 @@ class StageCalls:
                 "labels": self._labels(reference),
                 "baseline_scores": baseline_scores,
             },
-            self._device | {"metric": self._loaded.metric_digest},
+            self._executor(config) | {"metric": self._loaded.metric_digest},
         )
 
     def latency(
@@ -229,7 +233,7 @@ class StageCalls:
             | {"num_threads": config.num_threads, "timing": self._timing.to_json(), "attempt": attempt}
             | beside,
             self._on_evaluation_rows(quantized) | ({"reference": reference.tflite} if reference else {}),
-            self._device,
+            self._executor(config),
             leases_device=True,
         )
 
@@ -237,6 +241,11 @@ class StageCalls:
         """The prunings that start from a pruned model: which ones there are changes with the space."""
         paths = [path for sparsity in sorted(self._sparsities) if len(path := self.pruning_path(sparsity)) > 1]
         return [self._loaded.task.fine_tuning.continued_epochs, paths] if paths else []
+
+    def _executor(self, config: DeploymentConfig) -> dict[str, Any]:
+        """What runs a file: the device, and the delegate where that is not part of the device's runtime."""
+        facts = self._delegates.get(config.delegate)
+        return self._device | ({"implementation": facts.implementation} if facts and facts.implementation else {})
 
     def _execution(self, config: DeploymentConfig) -> dict[str, Any]:
         # Threads do not change answers; only the latency stage puts their number in.

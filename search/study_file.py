@@ -11,12 +11,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from litefront.search.device_spec import DEVICE_SPECS
 from litefront.search.study_spec import StudySpec
 from litefront.spaces.errors import InputError
 
 __all__ = ["StudyFile", "read_study_file", "ready_made_studies"]
 
 STUDY_FILE_NAME = "study.yaml"
+
+# Where the tag of a form stands in the place of a mistake, by the key that comes first.
+_TAG_AT = {"task": 1, "devices": 2}
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ def _repeated_keys(node: yaml.Node | None, path: Path, above: tuple[yaml.Node, .
 def _problems(error: ValidationError, node: yaml.Node | None, path: Path) -> list[str]:
     problems = []
     for detail in error.errors():
-        # Behind `task` stands the tag of its form, behind a dictionary's key `[key]`; neither is in the file.
-        tag_at = 1 if detail["loc"][:1] == ("task",) else None
+        # Behind `task` and a device stands the tag of its form, behind a dictionary's key `[key]`: not in the file.
+        tag_at = _TAG_AT.get(str(detail["loc"][0])) if detail["loc"] else None
         location = [part for index, part in enumerate(detail["loc"]) if part != "[key]" and index != tag_at]
         where = ".".join(str(part) for part in location) or "the study"
         problems.append(f"{path}:{_line(node, location)}: {where}: {_message(detail, location)}")
@@ -135,7 +139,8 @@ def _by_line(problems: list[str]) -> list[str]:
 
 def _message(detail: Any, location: list[Any]) -> str:
     if detail["type"] == "extra_forbidden":
-        return f"Unknown key; valid here: {', '.join(_valid_keys(location[:-1]))}."
+        kind = detail["loc"][2] if location[:1] == ["devices"] else None
+        return f"Unknown key; valid here: {', '.join(_valid_keys(location[:-1], kind))}."
     if detail["type"] == "missing":
         return "This key must be given."
     message = str(detail["msg"]).removeprefix("Value error, ")
@@ -144,10 +149,10 @@ def _message(detail: Any, location: list[Any]) -> str:
     return f"{message}, but got {detail['input']!r}."
 
 
-def _valid_keys(location: list[Any]) -> list[str]:
+def _valid_keys(location: list[Any], kind: str | None = None) -> list[str]:
     """The keys that the model at this place of the study takes."""
-    model: Any = StudySpec
-    for part in location:
+    model: Any = StudySpec if kind is None else DEVICE_SPECS[kind]
+    for part in location if kind is None else location[2:]:
         field = model.model_fields.get(part)
         # A tier or a device may bear the name of one of its own keys; that leads to no other model.
         model = (field and _nested_model(field.annotation)) or model

@@ -24,6 +24,7 @@ from litefront.search.study_spec import StudySpec
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.dimension import Capabilities
+from litefront.spaces.errors import InputError
 
 __all__ = ["OpenStudy", "open_study", "write_study"]
 
@@ -76,13 +77,18 @@ def open_study(
     """Builds the base model, and finds out what can be done with it.
 
     Raises:
-        InputError: If the model cannot be built, or does not fit its data.
+        InputError: If the model cannot be built, does not fit its data, or if the study insists on a delegate that is
+            not there.
     """
+    _check_delegates(spec, facts)
     calls = _stage_calls(spec, loaded, facts, store, timing)
     base = scheduler.run_stage(calls.base())
     fixed_batch_size = base.facts["fixed_batch_size"]
     capabilities = loaded.task.capabilities(
-        cores=facts.cores, pruning_refusal=base.facts["pruning_refusal"], fixed_batch_size=fixed_batch_size
+        cores=facts.cores,
+        pruning_refusal=base.facts["pruning_refusal"],
+        fixed_batch_size=fixed_batch_size,
+        delegate_refusals=facts.refusals(),
     )
     baseline = replace(BASELINE, batch_size=fixed_batch_size or 1)
     return OpenStudy(
@@ -104,6 +110,13 @@ def write_study(study: OpenStudy, directory: RunDirectory) -> None:
     """
     content = {"spec": study.spec.model_dump(mode="json"), "context": asdict(study.context)}
     write_atomically(directory.study, json.dumps(content, indent=1))
+
+
+def _check_delegates(spec: StudySpec, facts: DeviceFacts) -> None:
+    refusals = facts.refusals()
+    missing = [refusals[delegate] for delegate in spec.space.delegate if delegate in refusals]
+    if missing and spec.device.missing_delegates == "error":
+        raise InputError(f"Every delegate of the space must be there (`missing_delegates: error`), but {missing[0]}.")
 
 
 def _context(

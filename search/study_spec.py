@@ -18,13 +18,12 @@ from pydantic import (
 )
 
 from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Objective
-from litefront.objectives.devices import DEVICE_KINDS
+from litefront.search.device_spec import BaseDeviceSpec, DeviceSpec, HostSpec
 from litefront.spaces.search_space import DIMENSIONS, SearchSpace
 
 __all__ = [
     "BALANCED",
     "Budget",
-    "DeviceSpec",
     "FilesTask",
     "Gates",
     "Load",
@@ -164,12 +163,6 @@ class Budget(_Strict):
     remeasure: float = Field(default=0.5, ge=0)
 
 
-class DeviceSpec(_Strict):
-    """A device that measures."""
-
-    kind: Annotated[str, _one_of(DEVICE_KINDS, "`kind`")]
-
-
 class TierSpec(_Strict):
     """A class of devices that a release ships to, and how its cell is picked.
 
@@ -224,9 +217,7 @@ class StudySpec(_Strict):
     budget: Budget = Budget()
     sampler: SamplerName = SamplerName.TPE
     seed: int = Field(default=0, ge=0)
-    devices: dict[str, DeviceSpec] = Field(
-        default_factory=lambda: {"host": DeviceSpec(kind="host")}, min_length=1, max_length=1
-    )
+    devices: dict[str, DeviceSpec] = Field(default_factory=lambda: {"host": HostSpec()}, min_length=1, max_length=1)
     tiers: dict[str, TierSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -250,6 +241,11 @@ class StudySpec(_Strict):
     def device_name(self) -> str:
         """The device that measures."""
         return next(iter(self.devices))
+
+    @property
+    def device(self) -> BaseDeviceSpec:
+        """What the study says of the device that measures."""
+        return self.devices[self.device_name]
 
     def chosen_objectives(self) -> tuple[Objective, ...]:
         """The objectives, in the study's order."""

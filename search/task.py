@@ -84,20 +84,28 @@ class Task:
         picked = np.linspace(0, rows - 1, min(rows, _REPRESENTATIVE_ROWS)).astype(int)
         return np.asarray(self.training.inputs[picked])
 
-    def capabilities(self, *, cores: int, pruning_refusal: str | None, fixed_batch_size: int | None) -> Capabilities:
+    def capabilities(
+        self,
+        *,
+        cores: int,
+        pruning_refusal: str | None,
+        fixed_batch_size: int | None,
+        delegate_refusals: Mapping[str, str],
+    ) -> Capabilities:
         """What this task and a device allow.
 
         Args:
             cores: The device's cores.
             pruning_refusal: Why the model itself cannot be pruned, or None.
             fixed_batch_size: The only batch of the model's file, or None.
+            delegate_refusals: Why the delegates that cannot be used cannot, by name.
         """
         if pruning_refusal is None and (self.training is None or self.training.labels is None):
             pruning_refusal = "sparsity other than 0 needs labelled training data to fine-tune on"
         calibration_refusal = None
         if self.calibration_rows() is None:
             calibration_refusal = "a static range needs a representative data set (or training data) to calibrate on"
-        return Capabilities(cores, pruning_refusal, calibration_refusal, fixed_batch_size)
+        return Capabilities(cores, pruning_refusal, calibration_refusal, fixed_batch_size, delegate_refusals)
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the data, a sentence each: the rule, then what came."""

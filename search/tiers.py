@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Direction, Objective
-from litefront.objectives.devices import DEVICE_KINDS
 from litefront.objectives.power import PowerInputs, utilisation
 from litefront.search.cell_record import CellRecord
 from litefront.search.study_results import StudyResults
@@ -138,7 +137,7 @@ def at_load(record: CellRecord, samples_per_s: float | None, spec: StudySpec) ->
     """The record with its power for a load; as it is for None. Powers for two loads do not compare."""
     if samples_per_s is None:
         return record
-    power_model = DEVICE_KINDS[spec.devices[record.device].kind]().power_model
+    power_model = spec.devices[record.device].open().power_model
     power = power_model.power(power_inputs(record), samples_per_s)
     return replace(record, figures={**record.figures, "power_mw": power})
 

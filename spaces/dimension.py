@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -21,12 +21,14 @@ class Capabilities:
         pruning_refusal: Why the model's weights cannot be pruned; None if they can.
         calibration_refusal: Why activations cannot be calibrated; None if they can.
         fixed_batch_size: The only batch that the model's file can be converted for; None if any can.
+        delegate_refusals: Why a delegate cannot be used on the device, by its name; those that can are not in it.
     """
 
     cores: int
     pruning_refusal: str | None = None
     calibration_refusal: str | None = None
     fixed_batch_size: int | None = None
+    delegate_refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

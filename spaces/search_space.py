@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from litefront.spaces.batch_size import BATCH_SIZE
-from litefront.spaces.delegate import DELEGATE, delegate_that_runs
+from litefront.spaces.delegate import DELEGATE, delegate_that_runs, threads_that_count
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.dimension import Capabilities, Dimension
 from litefront.spaces.num_threads import NUM_THREADS
@@ -68,4 +68,5 @@ def refusal(config: DeploymentConfig, capabilities: Capabilities) -> str | None:
 
 def canonical(config: DeploymentConfig) -> DeploymentConfig:
     """The one configuration that stands for all that cannot differ from this one: a cell."""
-    return replace(config, delegate=delegate_that_runs(config.delegate, config.quantization))
+    delegate = delegate_that_runs(config.delegate, config.quantization)
+    return replace(config, delegate=delegate, num_threads=threads_that_count(delegate, config.num_threads))

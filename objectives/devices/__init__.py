@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from litefront.objectives.devices.device import Candidate, Device, DeviceFacts
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litefront.objectives.devices.device import Candidate, DelegateFacts, Device, DeviceFacts
 from litefront.objectives.devices.host import HostDevice
 
-__all__ = ["DEVICE_KINDS", "Candidate", "Device", "DeviceFacts", "HostDevice"]
+__all__ = ["DEVICE_KINDS", "Candidate", "DelegateFacts", "Device", "DeviceFacts", "HostDevice", "open_device"]
 
-DEVICE_KINDS: dict[str, type[HostDevice]] = {"host": HostDevice}
-"""Every device kind by its name in a study file."""
+DEVICE_KINDS: dict[str, Callable[..., Device]] = {"host": HostDevice}
+"""What makes each device kind, by its name in a study file."""
+
+
+def open_device(settings: Mapping[str, Any]) -> Device:
+    """Makes the device that an entry of a study describes.
+
+    Args:
+        settings: Its `kind`, and what that kind's constructor takes, as plain values.
+    """
+    return DEVICE_KINDS[settings["kind"]](**{name: value for name, value in settings.items() if name != "kind"})

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litefront.objectives.devices import DeviceFacts
+from litefront.objectives.devices import DelegateFacts, DeviceFacts
 from litefront.objectives.latency import Timing
 from litefront.search.stage_calls import STAGES, Look, StageCall, StageCalls
 from litefront.search.store import StageRecord
@@ -119,6 +119,14 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "processor": ({"device": replace(DEVICE, processor="other")}, RUN_ON_DEVICE),
     "architecture": ({"device": replace(DEVICE, machine="aarch64")}, RUN_ON_DEVICE),
     "runtime": ({"device": replace(DEVICE, runtime="ai-edge-litert 2.4.0")}, RUN_ON_DEVICE),
+    "the delegate's own version": (
+        {"device": replace(DEVICE, delegates={"xnnpack": DelegateFacts(implementation="other")})},
+        RUN_ON_DEVICE,
+    ),
+    "another delegate's version": (
+        {"device": replace(DEVICE, delegates={"gpu": DelegateFacts(implementation="other")})},
+        set(),
+    ),
     "sparsity": ({"config": replace(CONFIG, sparsity=0.75)}, FROM_PRUNED),
     "batch size": ({"config": replace(CONFIG, batch_size=4)}, FROM_FLOAT),
     "quantization": ({"config": replace(CONFIG, quantization=Quantization.FLOAT16)}, FROM_QUANTIZED),

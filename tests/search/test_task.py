@@ -176,23 +176,29 @@ def test_without_rows_there_is_no_calibration() -> None:
 
 
 def test_a_task_with_everything_refuses_nothing() -> None:
-    capabilities = TASK.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None)
+    capabilities = TASK.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None, delegate_refusals={})
     assert (capabilities.pruning_refusal, capabilities.calibration_refusal) == (None, None)
 
 
 @pytest.mark.parametrize("training", [None, Dataset(INPUTS)])
 def test_pruning_needs_labelled_training_data(training: Dataset | None) -> None:
     task = replace(TASK, training=training)
-    refusal = task.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None).pruning_refusal
+    refusal = task.capabilities(
+        cores=2, pruning_refusal=None, fixed_batch_size=None, delegate_refusals={}
+    ).pruning_refusal
     assert refusal is not None and "labelled training data" in refusal
 
 
 def test_static_range_needs_rows_to_calibrate_on() -> None:
     task = replace(TASK, training=None)
-    refusal = task.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None).calibration_refusal
+    refusal = task.capabilities(
+        cores=2, pruning_refusal=None, fixed_batch_size=None, delegate_refusals={}
+    ).calibration_refusal
     assert refusal is not None and "representative" in refusal
 
 
 def test_the_models_own_refusal_comes_first() -> None:
-    capabilities = replace(TASK, training=None).capabilities(cores=1, pruning_refusal="a .tflite", fixed_batch_size=4)
+    capabilities = replace(TASK, training=None).capabilities(
+        cores=1, pruning_refusal="a .tflite", fixed_batch_size=4, delegate_refusals={}
+    )
     assert (capabilities.pruning_refusal, capabilities.fixed_batch_size) == ("a .tflite", 4)

@@ -76,8 +76,8 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
         ValueError, match="float32, float16, dynamic_int8, int8, int16x8, weight_only_int8, dynamic_int4"
     ):
         DIMENSIONS["quantization"].parse("int4")
-    with pytest.raises(ValueError, match="none, xnnpack, but got 'gpu'"):
-        DIMENSIONS["delegate"].parse("gpu")
+    with pytest.raises(ValueError, match="none, xnnpack, gpu, npu, nnapi, external, but got 'tpu'"):
+        DIMENSIONS["delegate"].parse("tpu")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,18 @@ def test_int16_activations_under_xnnpack_are_the_cell_without_delegate() -> None
     assert [(c.quantization, c.delegate) for c in cells] == [(FLOAT32, XNNPACK), (FLOAT32, NONE), (INT16X8, NONE)]
 
 
+@pytest.mark.parametrize("delegate", [Delegate.GPU, Delegate.NPU])
+def test_threads_do_nothing_for_what_computes_off_the_cores(delegate: Delegate) -> None:
+    assert canonical(DeploymentConfig(delegate=delegate, num_threads=2)) == DeploymentConfig(delegate=delegate)
+    assert len(space(delegate=(XNNPACK, delegate), num_threads=(1, 2)).cells(ABLE)) == 3
+
+
+def test_a_delegate_that_is_not_there_is_refused_with_its_reason() -> None:
+    able = Capabilities(cores=2, delegate_refusals={"gpu": "gpu is not there: no adapter"})
+    assert refusal(DeploymentConfig(delegate=Delegate.GPU), able) == "gpu is not there: no adapter"
+    assert refusal(DeploymentConfig(delegate=XNNPACK), able) is None
+
+
 @pytest.mark.parametrize("quantization", Quantization)
 @pytest.mark.parametrize("delegate", Delegate)
 def test_a_canonical_configuration_stands_for_itself(quantization: Quantization, delegate: Delegate) -> None:

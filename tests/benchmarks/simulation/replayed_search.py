@@ -119,4 +119,4 @@ class _VirtualTimes(Listener):
 
 
 def _device_facts(exhaustive: StudyResults) -> DeviceFacts:
-    return DeviceFacts(**{name: exhaustive.context.device[name] for name in DeviceFacts.__dataclass_fields__})
+    return DeviceFacts(**exhaustive.context.device)
