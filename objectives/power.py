@@ -34,7 +34,7 @@ import numpy as np
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.spaces.quantization import Quantization
 
-__all__ = ["HOST_POWER", "PowerInputs", "PowerModel", "utilisation"]
+__all__ = ["HOST_POWER", "POWER_MODELS", "PowerInputs", "PowerModel", "utilisation"]
 
 _DRAWS = 4000
 _CONFIDENCE = 0.9
@@ -142,3 +142,6 @@ def utilisation(inputs: PowerInputs, samples_per_s: float) -> float:
 
 HOST_POWER = PowerModel("x86-host-1", core_w=4.0, wake_s=133e-6, memory_pj_per_byte=160.0)
 """For a machine without readable energy counters."""
+
+POWER_MODELS: Mapping[str, PowerModel] = {model.name: model for model in (HOST_POWER,)}
+"""Every parameter set by its name, for devices whose entry in the study names one."""

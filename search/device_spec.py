@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from litefront.objectives.devices import DEVICE_KINDS, Device, open_device
 
-__all__ = ["DEVICE_SPECS", "BaseDeviceSpec", "DeviceSpec", "ExternalDelegateSpec", "HostSpec"]
+__all__ = ["DEVICE_SPECS", "BaseDeviceSpec", "DelegatesSpec", "DeviceSpec", "ExternalDelegateSpec", "HostSpec"]
 
 # What the search makes of a device's answers; the device itself does not need to know.
 _POLICY = ("kind", "missing_delegates", "partial_delegation", "software_delegates")
@@ -26,6 +26,14 @@ class ExternalDelegateSpec(BaseModel):
 
     library: str
     options: dict[str, str | bool | int | float] = Field(default_factory=dict)
+
+
+class DelegatesSpec(BaseModel):
+    """What the delegates of a device that runs LiteRT are created with; one that is left out takes its defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    external: ExternalDelegateSpec | None = None
 
 
 class BaseDeviceSpec(BaseModel):
@@ -50,7 +58,8 @@ class BaseDeviceSpec(BaseModel):
 
     def settings(self) -> dict[str, Any]:
         """What the device is made from, as plain values; see `open_device`."""
-        kept = {name: value for name, value in self.model_dump(mode="json").items() if name not in _POLICY}
+        settings = self.model_dump(mode="json", exclude_none=True)
+        kept = {name: value for name, value in settings.items() if name not in _POLICY}
         return {"kind": self.kind} | kept
 
     def open(self) -> Device:
@@ -59,9 +68,14 @@ class BaseDeviceSpec(BaseModel):
 
 
 class HostSpec(BaseDeviceSpec):
-    """This machine, or a node of a cluster that offers the device."""
+    """This machine, or a node of a cluster that offers the device.
+
+    Attributes:
+        delegates: Options of its delegates.
+    """
 
     kind: Literal["host"] = "host"
+    delegates: DelegatesSpec = DelegatesSpec()
 
 
 DEVICE_SPECS: dict[str, type[BaseDeviceSpec]] = {"host": HostSpec}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from litefront.objectives.devices.device import Candidate, DeviceFacts
+from litefront.objectives.devices.execution import DelegateOptions, execution
 from litefront.objectives.latency import Timing
 from litefront.objectives.power import HOST_POWER, PowerModel
 from litefront.objectives.runner_server import runner_server
@@ -20,7 +21,14 @@ _BENCHMARK_TIMEOUT_S = 180.0
 
 
 class HostDevice:
-    """This machine."""
+    """This machine.
+
+    Args:
+        delegates: Options of its delegates.
+    """
+
+    def __init__(self, delegates: DelegateOptions | None = None) -> None:
+        self._delegates = delegates or {}
 
     @property
     def power_model(self) -> PowerModel:
@@ -46,7 +54,9 @@ class HostDevice:
 
     def infer(self, candidate: Candidate, inputs: Path, outputs: Path) -> Mapping[str, Any]:
         """Runs all rows of `inputs` through a candidate; see `Device`."""
-        request = {"action": "infer", "inputs": str(inputs), "outputs": str(outputs)} | _execution(candidate)
+        request = {"action": "infer", "inputs": str(inputs), "outputs": str(outputs)} | execution(
+            candidate, self._delegates
+        )
         return runner_server().ask(request, timeout_s=_INFER_TIMEOUT_S)
 
     def benchmark(
@@ -57,15 +67,6 @@ class HostDevice:
             "action": "benchmark",
             "inputs": str(inputs),
             "timing": timing.to_json(),
-            "reference": reference and _execution(reference),
+            "reference": reference and execution(reference, self._delegates),
         }
-        return runner_server().ask(request | _execution(candidate), timeout_s=_BENCHMARK_TIMEOUT_S)
-
-
-def _execution(candidate: Candidate) -> dict[str, Any]:
-    """What the runner must know to load a candidate."""
-    return {
-        "model": str(candidate.model),
-        "delegate": candidate.config.delegate.value,
-        "num_threads": candidate.config.num_threads,
-    }
+        return runner_server().ask(request | execution(candidate, self._delegates), timeout_s=_BENCHMARK_TIMEOUT_S)

@@ -17,7 +17,7 @@ def test_every_kind_of_device_can_be_said_in_a_study() -> None:
 
 def test_a_device_is_made_from_its_settings_and_not_from_what_the_search_makes_of_it() -> None:
     spec = READER.validate_python({"kind": "host", "missing_delegates": "error", "software_delegates": True})
-    assert spec.settings() == {"kind": "host"}
+    assert spec.settings() == {"kind": "host", "delegates": {}}
     assert isinstance(spec.open(), HostDevice)
 
 
