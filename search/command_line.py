@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,7 +19,9 @@ from litefront.spaces.errors import InputError, LitefrontError
 
 if TYPE_CHECKING:
     from litefront.search.run_directory import RunDirectory
+    from litefront.search.study_file import StudyFile
     from litefront.search.study_results import StudyResults
+    from litefront.search.study_run import RunOptions
     from litefront.search.tables import OutputFormat
     from litefront.search.tiers import Pick
 
@@ -52,6 +54,9 @@ FormatOption = Annotated[str, typer.Option("--format", help="How results are pri
 StorageOption = Annotated[
     str | None,
     typer.Option("--storage", help="A database's URL for the trials; the run directory's journal by default."),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="One of the study's devices; all of them if left out.")
 ]
 TierOption = Annotated[str, typer.Option("--tier", help="The tier's name in the study file.")]
 
@@ -95,6 +100,7 @@ def _run_app() -> None:
 def run(
     study: StudyArgument,
     run_dir: RunDirOption = None,
+    device: DeviceOption = None,
     serial: Annotated[bool, typer.Option("--serial", help="Run every stage in this process, without Ray.")] = False,
     cores: Annotated[int | None, typer.Option("--cores", min=1, help="Cores to build on; all by default.")] = None,
     address: Annotated[
@@ -109,63 +115,68 @@ def run(
     ] = 4 * 3600.0,
     output: FormatOption = "table",
 ) -> None:
-    """Search a study's space, or go on with a search: the same command does both."""
+    """Search a study's space for each of its devices, or go on with a search: the same command does both."""
     chosen = _output_format(output)
     # The search's own algebra is small: threads for it would only take cores from the stages.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from litefront.search.outputs import write_front
-    from litefront.search.progress import TerminalProgress
-    from litefront.search.report import write_report
-    from litefront.search.run_directory import RunDirectory
+    from litefront.search.device_runs import device_runs
     from litefront.search.study_file import read_study_file
-    from litefront.search.study_run import RunOptions, run_study
+    from litefront.search.study_run import RunOptions
 
     if serial and address is not None:
         raise InputError(f"`--serial` runs without Ray, but `--address {address}` names a cluster.")
-    options = RunOptions(serial, cores, address=address, stage_timeout_s=stage_timeout_s, store=store, storage=storage)
     study_file = read_study_file(study)
-    directory = RunDirectory(run_dir or Path("runs") / study_file.spec.study)
-    directory.create()
-    _log_to_file(directory.log)
-    with TerminalProgress(study_file.spec) as progress:
-        try:
-            results = run_study(study_file, directory, progress, options)
-        except KeyboardInterrupt:
-            _end_at_once()
-    write_front(results)
-    write_report(results, directory.report)
-    _print_front(results, chosen)
-    if chosen == "table":
-        _print_summary(results)
-    if progress.stopped_by is not None:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(128 + progress.stopped_by)
+    path = run_dir or Path("runs") / study_file.spec.study
+    if len(study_file.spec.devices) > 1:
+        store = store or str(path / "store")
+    options = RunOptions(serial, cores, address=address, stage_timeout_s=stage_timeout_s, store=store, storage=storage)
+    _run_each(device_runs(study_file, path, device), options, chosen)
 
 
 @app.command()
-def status(study: RunArgument = None, run_dir: RunDirOption = None, output: FormatOption = "table") -> None:
+def status(
+    study: RunArgument = None,
+    run_dir: RunDirOption = None,
+    device: DeviceOption = None,
+    output: FormatOption = "table",
+) -> None:
     """Say how far a run is, live or not."""
     chosen = _output_format(output)
     from litefront.search.run_status import stage_rows, status_row, status_texts
     from litefront.search.tables import OutputFormat, render
 
-    results = _results(study, run_dir)
-    if chosen == "table":
-        for name, text in status_texts(status_row(results)).items():
-            print(f"{name:12} {text}".rstrip())
-        print()
-        print(render(stage_rows(results), chosen))
-    elif chosen == "json":
-        print(render([status_row(results) | {"stages": stage_rows(results)}], OutputFormat.JSON))
+    runs = _results(study, run_dir, device)
+    if chosen == "json":
+        rows = [status_row(results) | {"stages": stage_rows(results)} for results in runs]
+        print(render(rows, OutputFormat.JSON))
+    elif chosen == "csv":
+        print(render([status_row(results) for results in runs], chosen))
     else:
-        print(render([status_row(results)], chosen))
+        for results in _with_headings(runs):
+            for name, text in status_texts(status_row(results)).items():
+                print(f"{name:12} {text}".rstrip())
+            print()
+            print(render(stage_rows(results), chosen))
 
 
 @app.command()
-def front(study: RunArgument = None, run_dir: RunDirOption = None, output: FormatOption = "table") -> None:
-    """Print the Pareto front."""
+def front(
+    study: RunArgument = None,
+    run_dir: RunDirOption = None,
+    device: DeviceOption = None,
+    output: FormatOption = "table",
+) -> None:
+    """Print the Pareto front of each device."""
     chosen = _output_format(output)
-    _print_front(_results(study, run_dir), chosen)
+    from litefront.search.outputs import front_rows, front_text
+    from litefront.search.tables import render
+
+    runs = _results(study, run_dir, device)
+    if chosen == "table":
+        for results in _with_headings(runs):
+            print(front_text(results))
+    else:
+        print(render([row for results in runs for row in front_rows(results)], chosen))
 
 
 @app.command()
@@ -177,17 +188,24 @@ def pick(
 ) -> None:
     """Pick the best cell for a tier, and say why and what the runner-up would give."""
     chosen = _output_format(output)
+    from litefront.search.device_runs import run_of_tier
     from litefront.search.tables import OutputFormat, render
     from litefront.search.tiers import pick as pick_tier
     from litefront.search.tiers import pick_all, pick_row
 
-    results = _results(study, run_dir)
-    picks = [pick_tier(results, tier)] if tier is not None else pick_all(results)
-    if chosen == "table":
-        _print_picks(results, picks)
+    runs = _results(study, run_dir)
+    if tier is not None:
+        results = run_of_tier(runs, tier)
+        picks = [(results, [pick_tier(results, tier)])]
     else:
-        print(render([pick_row(entry, results) for entry in picks], OutputFormat(chosen)))
-    if any(entry.chosen is None for entry in picks):
+        picks = [(results, pick_all(results)) for results in runs]
+    if chosen == "table":
+        for results, entries in picks:
+            _print_picks(results, entries)
+    else:
+        rows = [pick_row(entry, results) for results, entries in picks for entry in entries]
+        print(render(rows, OutputFormat(chosen)))
+    if any(entry.chosen is None for _, entries in picks for entry in entries):
         raise typer.Exit(1)
 
 
@@ -199,9 +217,10 @@ def export(
     run_dir: RunDirOption = None,
 ) -> None:
     """Write a tier's release bundle: the .tflite and a manifest of all that is known about it."""
+    from litefront.search.device_runs import run_of_tier
     from litefront.search.release import export_tier
 
-    print(export_tier(_results(study, run_dir), tier, out))
+    print(export_tier(run_of_tier(_results(study, run_dir), tier), tier, out))
 
 
 @app.command()
@@ -223,15 +242,19 @@ def check(
 def report(
     study: RunArgument = None,
     run_dir: RunDirOption = None,
+    device: DeviceOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where to write it; the run directory by default.")] = None,
 ) -> None:
-    """Write the report: one self-contained HTML file."""
+    """Write the report: one self-contained HTML file a device."""
     from litefront.search.report import write_report
 
-    results = _results(study, run_dir)
-    path = out or results.directory.report
-    write_report(results, path)
-    print(path)
+    runs = _results(study, run_dir, device)
+    if out is not None and len(runs) > 1:
+        raise InputError(f"`--out` names one report, but there are {len(runs)} devices: choose one by `--device`.")
+    for results in runs:
+        path = out or results.directory.report
+        write_report(results, path)
+        print(path)
 
 
 @app.command()
@@ -248,6 +271,7 @@ def devices(output: FormatOption = "table") -> None:
 def dashboard(
     study: RunArgument = None,
     run_dir: RunDirOption = None,
+    device: DeviceOption = None,
     port: Annotated[int, typer.Option("--port", help="Port on this machine.")] = 8080,
     storage: StorageOption = None,
 ) -> None:
@@ -260,9 +284,51 @@ def dashboard(
 
     from litefront.search.trial_storage import open_storage_to_read
 
-    results = _results(study, run_dir)
+    results, *others = _results(study, run_dir, device)
+    if others:
+        raise InputError(f"A dashboard is of one device, but there are {len(others) + 1}: choose one by `--device`.")
     print(f"http://127.0.0.1:{port}", file=sys.stderr)
     optuna_dashboard.run_server(open_storage_to_read(storage, results.directory), host="127.0.0.1", port=port)
+
+
+def _run_each(runs: Sequence[tuple[StudyFile, RunDirectory]], options: RunOptions, chosen: OutputFormat) -> None:
+    """Runs a study for each device; one that cannot measure does not keep the others from it."""
+    failed: list[LitefrontError] = []
+    for study, directory in runs:
+        if len(runs) > 1:
+            print(f"device {study.spec.device_name}", file=sys.stderr)
+        try:
+            _run_one(study, directory, options, chosen)
+        except LitefrontError as error:
+            if len(runs) == 1:
+                raise
+            failed.append(error)
+            print(f"device {study.spec.device_name}: {error}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _run_one(study: StudyFile, directory: RunDirectory, options: RunOptions, chosen: OutputFormat) -> None:
+    from litefront.search.outputs import write_front
+    from litefront.search.progress import TerminalProgress
+    from litefront.search.report import write_report
+    from litefront.search.study_run import run_study
+
+    directory.create()
+    _log_to_file(directory.log)
+    with TerminalProgress(study.spec) as progress:
+        try:
+            results = run_study(study, directory, progress, options)
+        except KeyboardInterrupt:
+            _end_at_once()
+    write_front(results)
+    write_report(results, directory.report)
+    _print_front(results, chosen)
+    if chosen == "table":
+        _print_summary(results)
+    if progress.stopped_by is not None:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(128 + progress.stopped_by)
 
 
 def _end_at_once() -> NoReturn:
@@ -281,34 +347,18 @@ def _output_format(name: str) -> OutputFormat:
         raise InputError(f"`--format` must be one of {', '.join(OutputFormat)}, but got {name!r}.") from None
 
 
-def _results(study: str | None, run_dir: Path | None) -> StudyResults:
-    from litefront.search.study_results import StudyResults
+def _results(study: str | None, run_dir: Path | None, device: str | None = None) -> list[StudyResults]:
+    from litefront.search.device_runs import found_results
 
-    return StudyResults.read(_run_directory(study, run_dir))
-
-
-def _run_directory(study: str | None, run_dir: Path | None) -> RunDirectory:
-    """The run directory that a command's arguments mean."""
-    from litefront.search.run_directory import RunDirectory
-
-    if run_dir is not None:
-        return RunDirectory(run_dir)
-    if study is None:
-        return RunDirectory(_newest_run())
-    if (Path(study) / "study.json").is_file():
-        return RunDirectory(Path(study))
-    if (Path("runs") / study / "study.json").is_file():
-        return RunDirectory(Path("runs") / study)
-    from litefront.search.study_file import read_study_file
-
-    return RunDirectory(Path("runs") / read_study_file(study).spec.study)
+    return found_results(study, run_dir, device)
 
 
-def _newest_run() -> Path:
-    runs = sorted(Path("runs").glob("*/study.json"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise InputError("There must be a run under runs/, or a STUDY or --run-dir; `litefront run` makes one.")
-    return runs[-1].parent
+def _with_headings(runs: Sequence[StudyResults]) -> Iterator[StudyResults]:
+    """Each run; above what is printed of it its device, where there are several."""
+    for number, results in enumerate(runs):
+        if len(runs) > 1:
+            print("\n" * bool(number) + f"device {results.spec.device_name}")
+        yield results
 
 
 def _print_front(results: StudyResults, chosen: OutputFormat) -> None:
@@ -354,7 +404,7 @@ def _log_to_file(path: Path) -> None:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("litefront")
-    logger.addHandler(handler)
+    logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -35,6 +36,10 @@ __all__ = [
 
 BALANCED = "balanced"
 """The preference that weighs all objectives of the study alike."""
+
+
+# What a folder can be called anywhere.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 
 class SamplerName(StrEnum):
@@ -205,7 +210,7 @@ class StudySpec(_Strict):
         Annotated[str, Tag("file.py:object")] | Annotated[FilesTask, Tag("files")],
         Discriminator(lambda task: "file.py:object" if isinstance(task, str) else "files"),
     ]
-    study: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    study: str = Field(pattern=f"^{_NAME}$")
     space: SpaceSpec
     objectives: Annotated[
         tuple[Annotated[str, _one_of(OBJECTIVES, "An objective")], ...],
@@ -217,7 +222,7 @@ class StudySpec(_Strict):
     budget: Budget = Budget()
     sampler: SamplerName = SamplerName.TPE
     seed: int = Field(default=0, ge=0)
-    devices: dict[str, DeviceSpec] = Field(default_factory=lambda: {"host": HostSpec()}, min_length=1, max_length=1)
+    devices: dict[str, DeviceSpec] = Field(default_factory=lambda: {"host": HostSpec()}, min_length=1)
     tiers: dict[str, TierSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -226,6 +231,11 @@ class StudySpec(_Strict):
             f"tiers.{name}.device must be one of {', '.join(self.devices)}, but got {tier.device!r}."
             for name, tier in self.tiers.items()
             if tier.device not in self.devices
+        ]
+        problems += [
+            f"A device's name must be one that a folder can have, and not `store`, but got {name!r}."
+            for name in self.devices
+            if name == "store" or re.fullmatch(_NAME, name) is None
         ]
         if "power" in self.objectives and self.load is None:
             problems.append("The objective power needs `load: {samples_per_s: ...}`, but there is no load.")
@@ -237,9 +247,14 @@ class StudySpec(_Strict):
             raise ValueError(" ".join(problems))
         return self
 
+    def for_device(self, name: str) -> StudySpec:
+        """The study as it is for one of its devices: with that one alone, and with the tiers that it stands for."""
+        tiers = {tier_name: tier for tier_name, tier in self.tiers.items() if tier.device == name}
+        return self.model_copy(update={"devices": {name: self.devices[name]}, "tiers": tiers})
+
     @property
     def device_name(self) -> str:
-        """The device that measures."""
+        """The device that measures; a study with several is searched for each of them apart, see `for_device`."""
         return next(iter(self.devices))
 
     @property
