@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -11,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from litefront.objectives import runner
+from litefront.objectives.devices import Device, open_device
 from litefront.search.cluster import NodeSurvey
 from litefront.search.digests import digest_of_path
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone, Workplace, device_of_kind, run_stage
+from litefront.search.stage_functions import StageDone, Workplace, run_stage
 from litefront.search.store import ArtifactStore
 from litefront.search.task_loading import unpack_task
 from litefront.spaces.errors import InputError, StoreError
@@ -40,13 +42,17 @@ class PackedWorkplace:
         store: The artifact store's folder, as the driver names it.
         mark: A folder in it whose name no other store has.
         packed_task: The task, as `LoadedTask.packed`.
-        device_kind: The device's kind.
+        device_settings: What the device is made from, as JSON; see `open_device`.
     """
 
     store: str
     mark: str
     packed_task: bytes
-    device_kind: str
+    device_settings: str
+
+    def device(self) -> Device:
+        """The device that measures."""
+        return open_device(json.loads(self.device_settings))
 
     @property
     def shares_store(self) -> bool:
@@ -76,7 +82,7 @@ def survey(workplace: PackedWorkplace) -> NodeSurvey:
     """What the node of this process is."""
     facts, problem = None, ""
     try:
-        facts = device_of_kind(workplace.device_kind).probe()
+        facts = workplace.device().probe()
     except InputError as error:
         problem = str(error)
     return NodeSurvey(
@@ -142,4 +148,4 @@ def clear_copies(workplace: PackedWorkplace) -> None:
 @lru_cache(maxsize=1)
 def _workplace(packed: PackedWorkplace, store: str) -> Workplace:
     """Unpacked once a process: the data in a task may be large."""
-    return Workplace(ArtifactStore(Path(store)), unpack_task(packed.packed_task), device_of_kind(packed.device_kind))
+    return Workplace(ArtifactStore(Path(store)), unpack_task(packed.packed_task), packed.device())

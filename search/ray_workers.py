@@ -14,13 +14,14 @@ It is longer than other modules because every call of Ray, and every way in whic
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -28,7 +29,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from litefront.objectives.devices import DeviceFacts
+from litefront.objectives.devices import DeviceFacts, open_device
 from litefront.search.cluster import Cluster, Node
 from litefront.search.lifeline import Lifeline, answers
 from litefront.search.node_stage import (
@@ -42,7 +43,7 @@ from litefront.search.node_stage import (
     warm_up,
 )
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone, device_of_kind
+from litefront.search.stage_functions import StageDone
 from litefront.search.store import ArtifactStore
 from litefront.search.workers import Place
 from litefront.spaces.errors import CandidateError, InputError, LitefrontError, StoreError, WorkersError
@@ -78,7 +79,7 @@ class RayWorkers:
         store: The artifact store; nodes that do not see its folder are sent copies.
         packed_task: The task, as `LoadedTask.packed`.
         device_name: The device's name in the study; nodes offer it as the resource `device:<name>`.
-        device_kind: Its kind.
+        device_settings: What it is made from; see `open_device`.
         address: A running Ray cluster (`auto`, `ray://host:port`, `host:port`); by default Ray is started here.
         cores: Cores of each machine to use; by default all that this process may use, or all of a cluster's.
         stage_timeout_s: A stage that takes longer is ended, with that as its reason; standing in line does not count.
@@ -93,7 +94,7 @@ class RayWorkers:
         store: ArtifactStore,
         packed_task: bytes,
         device_name: str,
-        device_kind: str,
+        device_settings: Mapping[str, Any],
         *,
         address: str | None = None,
         cores: int | None = None,
@@ -102,7 +103,7 @@ class RayWorkers:
     ) -> None:
         self._store = store
         self._device = f"device:{device_name}"
-        self._shares_cores = device_of_kind(device_kind).shares_cores
+        self._shares_cores = open_device(device_settings).shares_cores
         self._cores = cores
         self._stage_timeout_s = stage_timeout_s
         self._running: dict[ray.ObjectRef[Any], _Running] = {}
@@ -115,7 +116,7 @@ class RayWorkers:
         self._resources = contextlib.ExitStack()
         try:
             self._join(address)
-            self._open(packed_task, device_kind)
+            self._open(packed_task, device_settings)
             self._meet_the_first_nodes()
         except BaseException:
             self.close()
@@ -196,10 +197,10 @@ class RayWorkers:
         self._lifeline = Lifeline(None, None) if through_client else Lifeline(_raylet_socket(), _head())
         self._resources.callback(self._lifeline.close)
 
-    def _open(self, packed_task: bytes, device_kind: str) -> None:
+    def _open(self, packed_task: bytes, device_settings: Mapping[str, Any]) -> None:
         mark = self._resources.enter_context(self._store.scratch())
         root = self._store.root.resolve()
-        self._packed = PackedWorkplace(str(root), mark.name, packed_task, device_kind)
+        self._packed = PackedWorkplace(str(root), mark.name, packed_task, json.dumps(device_settings))
         self._workplace = ray.put(self._packed)
         self._resources.callback(self._clear_copies)
 

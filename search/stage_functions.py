@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from litefront.objectives.accuracy import accuracy_source, measure_accuracy
-from litefront.objectives.devices import DEVICE_KINDS, Candidate, Device
+from litefront.objectives.devices import Candidate, Device
 from litefront.objectives.latency import Timing
 from litefront.objectives.screening import PairedScores, row_order
 from litefront.objectives.size import measure_size
@@ -277,8 +277,3 @@ def _kept_tflite(folder: Path, content: bytes, facts: Mapping[str, Any]) -> _Out
     path = folder / "model.tflite"
     path.write_bytes(content)
     return _Output({"tflite": path}, facts)
-
-
-def device_of_kind(kind: str) -> Device:
-    """Makes the device that a study's device entry names."""
-    return DEVICE_KINDS[kind]()

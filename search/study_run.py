@@ -15,7 +15,7 @@ from litefront.search.run_directory import RunDirectory
 from litefront.search.sampler import CellSampler, quiet_optuna
 from litefront.search.scheduler import Scheduler
 from litefront.search.search_loop import RunProgress, SearchLoop
-from litefront.search.stage_functions import Workplace, device_of_kind
+from litefront.search.stage_functions import Workplace
 from litefront.search.stop_signals import stop_signals
 from litefront.search.store import ArtifactStore
 from litefront.search.study_file import StudyFile
@@ -80,7 +80,7 @@ def run_study(
     directory.create()
     with directory.lock(), quiet_optuna():
         loaded = load_task(study)
-        device = device_of_kind(study.spec.devices[study.spec.device_name].kind)
+        device = study.spec.device.open()
         store = _open_store(directory, options.store)
         storage = open_storage(options.storage, directory)
         workers = _make_workers(study, loaded, store, options, device)
@@ -146,12 +146,11 @@ def _make_workers(
         return SerialWorkers(Workplace(store, loaded.task, device))
     from litefront.search.ray_workers import RayWorkers
 
-    name = study.spec.device_name
     return RayWorkers(
         store,
         loaded.packed,
-        name,
-        study.spec.devices[name].kind,
+        study.spec.device_name,
+        study.spec.device.settings(),
         address=options.address,
         cores=options.cores,
         stage_timeout_s=options.stage_timeout_s,
