@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -160,7 +161,7 @@ def _kept(measurements: Sequence[Rounds]) -> list[Rounds]:
 def _half_width(rounds: Rounds) -> float:
     """Half-width of the interval that these rounds alone give, as a fraction of their median."""
     times = [entry["median_ms"] for entry in rounds]
-    low, high = bootstrap_interval(times)
+    low, high = _bootstrap(tuple(times))
     return (high - low) / 2 / float(np.median(times))
 
 
@@ -197,7 +198,7 @@ def _median(times: Sequence[NDArray[np.float64]]) -> float:
 def _interval(times: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     """The 95 % interval of `_median`."""
     if len(times) == 1:
-        return bootstrap_interval(list(times[0]))
+        return _bootstrap(tuple(times[0].tolist()))
     rng, number = np.random.default_rng(0), len(times)
     # Medians of each measurement's rounds drawn anew, `number` of them a resample: as many as may be drawn of it.
     redrawn = [
@@ -207,6 +208,12 @@ def _interval(times: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     medians = np.median(np.take_along_axis(np.array(redrawn), drawn, axis=0)[0], axis=1)
     low, high = np.quantile(medians, (0.025, 0.975))
     return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=16)
+def _bootstrap(times_ms: tuple[float, ...]) -> tuple[float, float]:
+    """Whether rounds are steady, what they come to and whether that is noisy all ask for the same few intervals."""
+    return bootstrap_interval(list(times_ms))
 
 
 def _over(measurements: Sequence[Rounds], kept: Sequence[Rounds], reference_ms: float | None) -> str:

@@ -25,6 +25,7 @@ The absolute value is good to about a factor of two; ratios within a device are 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,12 +107,11 @@ class PowerModel:
         """
         calls_per_s = samples_per_s / inputs.batch_size
         wake_mj = self.core_w * self.wake_s * 1e3
-        wakes = wake_mj * np.exp(np.random.default_rng(1).uniform(math.log(0.5), math.log(2.0), _DRAWS))
         return self._figure(
             calls_per_s * (self.call_energy_mj(inputs) + wake_mj),
             "mW",
             f"average above idle at {samples_per_s:g} samples/s",
-            calls_per_s * (self._draw_energy(inputs) + wakes),
+            calls_per_s * (self._draw_energy(inputs) + wake_mj * _scatter().wake),
         )
 
     def _memory_mj(self, inputs: PowerInputs) -> float:
@@ -121,18 +121,35 @@ class PowerModel:
 
     def _draw_energy(self, inputs: PowerInputs) -> np.ndarray:
         """Draws of a call's energy over the parameters' bands, mJ, shape `(draws,)`."""
-        rng = np.random.default_rng(0)
         memory_mj = self._memory_mj(inputs)
         compute_mj = self.call_energy_mj(inputs) - memory_mj
-        scatter = np.exp(rng.normal(0.0, 0.30, _DRAWS) + rng.normal(0.0, 0.10, _DRAWS))
-        memory_scatter = np.exp(rng.uniform(math.log(37 / 160), math.log(325 / 160), _DRAWS))
-        return np.asarray(compute_mj * scatter + memory_mj * memory_scatter)
+        return np.asarray(compute_mj * _scatter().compute + memory_mj * _scatter().memory)
 
     def _figure(self, value: float, unit: str, what: str, draws: np.ndarray) -> Measurement:
         tail = (1 - _CONFIDENCE) / 2
         low, high = np.quantile(draws, (tail, 1 - tail))
         source = f"{what}, model {self.name}"
         return Measurement(value, unit, Provenance.MODELLED, source, (float(low), float(high)), _CONFIDENCE)
+
+
+@dataclass(frozen=True)
+class _Scatter:
+    """Draws of the parameters' bands, as factors of shape `(draws,)`."""
+
+    compute: np.ndarray
+    memory: np.ndarray
+    wake: np.ndarray
+
+
+@functools.cache
+def _scatter() -> _Scatter:
+    """The same draws for every candidate, so that two of them compare without the noise of drawing."""
+    rng, wake_rng = np.random.default_rng(0), np.random.default_rng(1)
+    return _Scatter(
+        compute=np.exp(rng.normal(0.0, 0.30, _DRAWS) + rng.normal(0.0, 0.10, _DRAWS)),
+        memory=np.exp(rng.uniform(math.log(37 / 160), math.log(325 / 160), _DRAWS)),
+        wake=np.exp(wake_rng.uniform(math.log(0.5), math.log(2.0), _DRAWS)),
+    )
 
 
 def utilisation(inputs: PowerInputs, samples_per_s: float) -> float:

@@ -13,25 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection, create_study
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial, TrialState, create_trial
 
 from litefront.search.trial_outcome import TrialOutcome
 
 __all__ = ["BoundedStudy"]
 
 Params = Mapping[str, Any]
+_Key = tuple[Any, ...]
 
 # A sampler is told when there is news of one trial for so many that it knows. Splitting the trials by hypervolume is
 # what costs most of an ask, and Optuna keeps that split until there is news.
-_TRIALS_FOR_NEWS = 16
+_TRIALS_FOR_NEWS = 8
+_TEACHES_NOTHING = TrialOutcome(TrialState.FAIL)
 
 
 class BoundedStudy:
     """Asks a sampler that remembers a bounded number of trials.
 
-    When it has grown to twice its capacity, the study is made anew: from its front, from the most recent of the other
-    trials, and from all that are under way.
+    When half as many trials again have ended as it is to remember, the study is made anew: from its front, and from the
+    most recent of the other trials. The samplers learn from ended trials alone, so that what is under way need not be a
+    trial until it is told.
 
     Args:
         make_sampler: Makes the sampler; called each time the study is made anew.
@@ -52,28 +56,28 @@ class BoundedStudy:
         self._directions = list(directions)
         self._distributions = dict(distributions)
         self._capacity = capacity
+        # The trial of each configuration under way; None of one that the study as it is now was not asked for.
+        self._under_way: dict[_Key, Trial | None] = {}
+        self._news: dict[_Key, tuple[Params, TrialOutcome]] = {}
         self._begin()
 
     @property
     def size(self) -> int:
-        """Trials that are in memory, with those under way."""
-        return self._size
+        """Trials that are in memory, ended or asked for."""
+        return self._ended + sum(trial is not None for trial in self._under_way.values())
 
     def ask(self) -> dict[str, Any]:
         """Parameters to try next; they are under way until they are told or dropped."""
-        trial = self._new_trial()
-        earlier = self._under_way.setdefault(_key(trial.params), trial)
-        if earlier is not trial:
-            self._study.tell(trial, state=TrialState.FAIL)
+        trial = self._study.ask(self._distributions)
+        if _key(trial.params) in self._under_way:
+            self._end(trial, _TEACHES_NOTHING)
+        else:
+            self._under_way[_key(trial.params)] = trial
         return trial.params
 
     def start(self, params: Params) -> None:
-        """Parameters that were chosen elsewhere are under way: the sampler keeps away from them."""
-        if _key(params) not in self._under_way:
-            self._study.enqueue_trial(dict(params))
-            trial = self._new_trial()
-            self._join_generation(trial)
-            self._under_way[_key(params)] = trial
+        """Parameters that were chosen elsewhere are under way: they are not taken for new when they are asked for."""
+        self._under_way.setdefault(_key(params), None)
 
     def tell(self, params: Params, outcome: TrialOutcome) -> None:
         """Teaches the sampler how these parameters did, whether it asked for them or not.
@@ -81,52 +85,54 @@ class BoundedStudy:
         Until there is enough news, they still count as under way.
         """
         self.start(params)
-        self._news[_key(params)] = outcome
-        if len(self._news) * _TRIALS_FOR_NEWS >= self._size:
+        self._news[_key(params)] = (params, outcome)
+        if len(self._news) * _TRIALS_FOR_NEWS >= self._ended:
             self._tell_news()
 
     def drop(self, params: Params) -> None:
         """Parameters that were under way teach nothing."""
         trial = self._under_way.pop(_key(params), None)
         if trial is not None:
-            self._study.tell(trial, state=TrialState.FAIL)
-
-    def _begin(self) -> None:
-        self._study = create_study(directions=self._directions, sampler=self._make_sampler())
-        self._under_way: dict[tuple[Any, ...], Trial] = {}
-        self._news: dict[tuple[Any, ...], TrialOutcome] = {}
-        self._size = 0
-
-    def _new_trial(self) -> Trial:
-        self._size += 1
-        return self._study.ask(self._distributions)
-
-    def _join_generation(self, trial: Trial) -> None:
-        """A genetic sampler breeds only from trials that belong to a generation."""
-        sampler = self._study.sampler
-        if isinstance(sampler, BaseGASampler):
-            sampler.get_trial_generation(self._study, self._study.get_trials(deepcopy=False)[trial.number])
+            self._end(trial, _TEACHES_NOTHING)
 
     def learn(self, experience: Iterable[tuple[Params, TrialOutcome]]) -> None:
         """Teaches what earlier runs found, in its order, as far as it is worth remembering."""
         for params, outcome in _worth_keeping(list(experience), self._directions, self._capacity):
-            self.tell(params, outcome)
+            self._end(self._begun(params), outcome)
+
+    def _begin(self) -> None:
+        self._storage = InMemoryStorage()
+        self._study = create_study(directions=self._directions, sampler=self._make_sampler(), storage=self._storage)
+        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        self._ended = 0
+
+    def _begun(self, params: Params) -> Trial:
+        """A trial of parameters that the sampler need not choose, at a fraction of what an ask costs."""
+        template = create_trial(state=TrialState.RUNNING, params=dict(params), distributions=dict(self._distributions))
+        trial_id = self._storage.create_new_trial(self._study_id, template)
+        sampler = self._study.sampler
+        if isinstance(sampler, BaseGASampler):
+            # It breeds only from trials that belong to a generation.
+            sampler.get_trial_generation(self._study, self._storage.get_trial(trial_id))
+        return Trial(self._study, trial_id)
+
+    def _end(self, trial: Trial, outcome: TrialOutcome) -> None:
+        outcome.tell(self._study, trial)
+        self._ended += 1
 
     def _tell_news(self) -> None:
-        for key, outcome in self._news.items():
-            outcome.tell(self._study, self._under_way.pop(key))
+        for key, (params, outcome) in self._news.items():
+            self._end(self._under_way.pop(key) or self._begun(params), outcome)
         self._news.clear()
-        if self._size >= 2 * self._capacity:
+        if 2 * self._ended >= 3 * self._capacity:
             self._forget()
 
     def _forget(self) -> None:
         """Makes the study anew from what is worth remembering."""
         finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        under_way = [trial.params for trial in self._under_way.values()]
+        self._under_way = dict.fromkeys(self._under_way)
         self._begin()
         self.learn((trial.params, TrialOutcome.of_trial(trial)) for trial in finished)
-        for params in under_way:
-            self.start(params)
 
 
 def _worth_keeping(
@@ -152,5 +158,5 @@ def _on_front(outcomes: Sequence[TrialOutcome], directions: Sequence[StudyDirect
     return is_complete
 
 
-def _key(params: Params) -> tuple[Any, ...]:
+def _key(params: Params) -> _Key:
     return tuple(sorted(params.items()))

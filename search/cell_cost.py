@@ -11,6 +11,8 @@ from litefront.spaces.deployment_config import DeploymentConfig
 
 __all__ = ["CellCosts"]
 
+_Shared = tuple[object, ...]
+
 # What each stage depends on of a configuration: cells that agree in it share the stage.
 _DEPENDS_ON = {
     "pruned": ("sparsity",),
@@ -37,8 +39,9 @@ class CellCosts:
         self._plans = plans
         self._store = store
         self._expected_s = expected_s
-        self._begun: set[tuple[object, ...]] = set()
-        self._missing: dict[DeploymentConfig, tuple[str, ...]] = {}
+        self._begun: set[_Shared] = set()
+        # The stages that a cell needs, each with what it has in common with other cells.
+        self._missing: dict[DeploymentConfig, tuple[tuple[str, _Shared], ...]] = {}
 
     def begin(self, config: DeploymentConfig) -> None:
         """A cell is under way: what it shares with others is paid for."""
@@ -49,9 +52,8 @@ class CellCosts:
         """What the stages that this cell alone still needs are expected to take, in seconds of one worker."""
         # The store is asked once: what is added to it later comes from cells that have begun.
         if config not in self._missing:
-            self._missing[config] = self._look_up(config)
-        alone = (stage for stage in self._missing[config] if _shared_as(stage, config) not in self._begun)
-        return sum(map(self._stage_s, alone))
+            self._missing[config] = tuple((stage, _shared_as(stage, config)) for stage in self._look_up(config))
+        return sum(self._stage_s(stage) for stage, shared in self._missing[config] if shared not in self._begun)
 
     def _look_up(self, config: DeploymentConfig) -> tuple[str, ...]:
         """The stages that are not in the store: the first that its plan does not find there, and those after it."""
@@ -76,6 +78,6 @@ def _applies(stage: str, config: DeploymentConfig) -> bool:
     return stage != "pruned" or config.sparsity > 0
 
 
-def _shared_as(stage: str, config: DeploymentConfig) -> tuple[object, ...]:
+def _shared_as(stage: str, config: DeploymentConfig) -> _Shared:
     """What cells that share this stage have in common."""
     return (stage, *(getattr(config, name) for name in _DEPENDS_ON[stage]))

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from litefront.search.bounded_study import BoundedStudy
 from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.fixed_space_tpe import FixedSpaceTPESampler
 from litefront.search.front import FrontArchive
 from litefront.search.proposal_pool import ProposalPool
 from litefront.search.study_spec import SamplerName, StudySpec
@@ -39,7 +40,7 @@ _PATIENCE = 256
 _NEAR_TO = 32
 _POPULATION_SIZE = 16
 # Finished trials that a sampler remembers.
-_CAPACITY = 100
+_CAPACITY = 80
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class CellSampler:
         # A resumed study goes on with other random numbers than it began with, and so does each run that shares one.
         self._random = random.Random(f"{spec.seed} {len(finished)} {owner}")
         self._study = BoundedStudy(
-            lambda: _make_sampler(spec.sampler, self._random.getrandbits(32)),
+            lambda: _make_sampler(spec.sampler, self._random.getrandbits(32), distributions),
             list(metrics.values()),
             distributions,
             capacity=_CAPACITY,
@@ -199,7 +200,7 @@ class CellSampler:
             self._pool = ProposalPool(self._promises, cost_s, size=_POOL_SIZE, patience=_PATIENCE)
 
     def _promises(self, candidates: Sequence[DeploymentConfig]) -> NDArray[np.float64] | None:
-        return self._surrogate.promises(candidates, list(self._open), self._front.members)
+        return self._surrogate.promises(candidates, list(self._open), self._front.losses)
 
     def _next(self) -> _Asked | None:
         """A cell that nothing is known of, and that was not asked for yet; None if there is none."""
@@ -306,7 +307,9 @@ def quiet_optuna() -> Iterator[None]:
         yield
 
 
-def _make_sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
+def _make_sampler(
+    name: SamplerName, seed: int, distributions: Mapping[str, BaseDistribution]
+) -> optuna.samplers.BaseSampler:
     match name:
         case SamplerName.NSGA2:
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=_POPULATION_SIZE)
@@ -315,8 +318,7 @@ def _make_sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
         case SamplerName.RANDOM | SamplerName.EXHAUSTIVE:
             return optuna.samplers.RandomSampler(seed=seed)
         case SamplerName.TPE:
-            # All parameters at once: one look at the trials an ask in place of one a parameter.
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+            return FixedSpaceTPESampler(distributions, seed=seed)
 
 
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

@@ -29,9 +29,12 @@ from litefront.spaces.search_space import DIMENSIONS
 __all__ = ["Surrogate"]
 
 _FloatArray = NDArray[np.float64]
+_IntArray = NDArray[np.int64]
 
 # Weight of what two configurations share: any, a parameter, a pair of them; and of what is a cell's own.
 _COMMON, _SINGLE, _PAIR, _OWN = 1.0, 1.0, 0.3, 0.05
+# What configurations share, by their equal parameters: `k` of them make `k (k - 1) / 2` equal pairs.
+_SHARED = np.array([_COMMON + _SINGLE * k + _PAIR * k * (k - 1) / 2 for k in range(len(DIMENSIONS) + 1)])
 # Below so many cells there is nothing to learn from; above, the latest count, so that a guess costs no more.
 _FEWEST, _MOST = 8, 200
 # Front members that a promise is held against, the latest ones, for the same reason.
@@ -50,105 +53,124 @@ class Surrogate:
     def __init__(self, spec: StudySpec) -> None:
         self._objectives = spec.chosen_objectives()
         self._accuracy_range = accuracy_range(spec)
-        self._baseline: CellRecord | None = None
-        self._records: dict[DeploymentConfig, CellRecord] = {}
+        self._baseline: DeploymentConfig | None = None
+        self._baseline_losses: _FloatArray | None = None
+        self._numbers: dict[str, dict[object, int]] = {name: {} for name in DIMENSIONS}
+        # The row of each known cell, the latest cell last; worked out when a cell comes, and asked for often.
+        self._rows: dict[DeploymentConfig, int] = {}
+        self._codes = np.zeros((_MOST, len(DIMENSIONS)), dtype=np.int64)
+        self._losses = np.empty((_MOST, len(self._objectives)))
+        self._kernel = np.empty((_MOST, _MOST))
 
     def add(self, record: CellRecord) -> None:
         """Learns from a cell; a rejected one tells as much as was measured of it."""
-        if self._baseline is None or self._baseline.config == record.config:
-            self._baseline = record
-        self._records.pop(record.config, None)
-        self._records[record.config] = record
-        if len(self._records) > _MOST:
-            del self._records[next(iter(self._records))]
+        losses = [
+            objective.loss(record.value(objective.figure)) if objective.figure in record.figures else math.nan
+            for objective in self._objectives
+        ]
+        row = self._row_of(record.config)
+        self._codes[row] = self._code(record.config)
+        self._losses[row] = self._scaled(np.array([losses]))
+        shared = _kernel(self._codes[[row]], self._codes[: len(self._rows)])
+        self._kernel[row, : len(self._rows)] = self._kernel[: len(self._rows), row] = shared
+        if self._baseline in (None, record.config):
+            self._baseline, self._baseline_losses = record.config, self._losses[row].copy()
+
+    def _row_of(self, config: DeploymentConfig) -> int:
+        """The cell's own row if it is known, else the next free one, else that of the oldest cell."""
+        row = self._rows.pop(config, len(self._rows))
+        if row == _MOST:
+            row = self._rows.pop(next(iter(self._rows)))
+        self._rows[config] = row
+        return row
 
     def promises(
         self,
         candidates: Sequence[DeploymentConfig],
         under_way: Sequence[DeploymentConfig],
-        front: Sequence[CellRecord],
+        front_losses: _FloatArray,
     ) -> _FloatArray | None:
         """What each candidate promises, 0 if it is not expected to enter the front; None if too little is known.
 
         Args:
             candidates: Cells that are not measured.
             under_way: Cells that are about to be: they count as if they came out as expected.
-            front: The front's members.
+            front_losses: The front members' values, lower is better, shape `(members, objectives)`.
 
         Returns:
             By how much each would raise the hypervolume, shape `(candidates,)`.
         """
         guessed = self._guess([*candidates, *under_way])
-        if guessed is None or not front:
+        if guessed is None or not len(front_losses):
             return None
         means, errors = guessed
-        members = np.array([[self._scaled(record, o) for o in self._objectives] for record in front[-_FRONT:]])
         hopeful = (means - _OPTIMISM * errors)[: len(candidates)]
-        return _hypervolume_gains(hopeful, np.vstack([members, means[len(candidates) :]]), self._reference())
-
-    def _reference(self) -> _FloatArray:
-        """As in the hypervolume: ten times the baseline's costs, and all of the gate's drop."""
-        assert self._baseline is not None, "there is a front, so there is a baseline"
-        return np.array([self._scaled(self._baseline, objective) + 1.0 for objective in self._objectives])
+        members = np.vstack([self._scaled(front_losses[-_FRONT:]), means[len(candidates) :]])
+        assert self._baseline_losses is not None, "there is a front, so there is a baseline"
+        # As in the hypervolume: ten times the baseline's costs, and all of the gate's drop.
+        return _hypervolume_gains(hopeful, members, self._baseline_losses + 1.0)
 
     def _guess(self, asked: Sequence[DeploymentConfig]) -> tuple[_FloatArray, _FloatArray] | None:
         """Mean and standard error of each objective's scaled loss, each of shape `(asked, objectives)`."""
+        known = len(self._rows)
+        is_known = np.isfinite(self._losses[:known])
+        if known < _FEWEST or is_known.sum(axis=0).min() < _FEWEST:
+            return None
+        shared = _kernel(self._codes[:known], np.array([self._code(config) for config in asked]))
         # Rejected cells lack some figures: what can be learned from the same cells is learned together.
-        by_cells: dict[tuple[DeploymentConfig, ...], list[int]] = {}
-        for column, objective in enumerate(self._objectives):
-            known = [config for config, record in self._records.items() if objective.figure in record.figures]
-            if len(known) < _FEWEST:
-                return None
-            by_cells.setdefault(tuple(known), []).append(column)
+        by_cells: dict[bytes, list[int]] = {}
+        for column in range(len(self._objectives)):
+            by_cells.setdefault(is_known[:, column].tobytes(), []).append(column)
         means, errors = np.empty((2, len(asked), len(self._objectives)))
-        for cells, columns in by_cells.items():
-            losses = [[self._scaled(self._records[cell], self._objectives[c]) for c in columns] for cell in cells]
-            means[:, columns], errors[:, columns] = _regress(cells, np.array(losses), asked)
+        for columns in by_cells.values():
+            rows = np.flatnonzero(is_known[:, columns[0]])
+            means[:, columns], errors[:, columns] = _regress(
+                self._kernel[np.ix_(rows, rows)], shared[rows], self._losses[np.ix_(rows, columns)]
+            )
         return means, errors
 
-    def _scaled(self, record: CellRecord, objective: Objective) -> float:
-        value = record.value(objective.figure)
-        if objective.figure == "accuracy":
-            return -value / self._accuracy_range
-        logarithm = math.log10(max(value, 1e-12))
-        return logarithm if objective.direction is Direction.MINIMIZE else -logarithm
+    def _code(self, config: DeploymentConfig) -> tuple[int, ...]:
+        """The number of a configuration's choice in each dimension."""
+        return tuple(numbers.setdefault(getattr(config, name), len(numbers)) for name, numbers in self._numbers.items())
+
+    def _scaled(self, losses: _FloatArray) -> _FloatArray:
+        """Losses on the hypervolume's scale but for its origin, shape `(cells, objectives)`."""
+        columns = [
+            losses[:, column] / self._accuracy_range
+            if objective.figure == "accuracy"
+            else _logarithm(losses[:, column], objective)
+            for column, objective in enumerate(self._objectives)
+        ]
+        return np.column_stack(columns)
 
 
-def _regress(
-    known: Sequence[DeploymentConfig], losses: _FloatArray, asked: Sequence[DeploymentConfig]
-) -> tuple[_FloatArray, _FloatArray]:
-    """Mean and standard error for the cells asked about, each of shape `(asked, losses of a cell)`."""
-    codes = _codes([*known, *asked])
-    learned, wanted = codes[: len(known)], codes[len(known) :]
-    shared = _kernel(learned, wanted)
+def _logarithm(losses: _FloatArray, objective: Objective) -> _FloatArray:
+    sign = 1.0 if objective.direction is Direction.MINIMIZE else -1.0
+    return np.asarray(sign * np.log10(np.maximum(sign * losses, 1e-12)))
+
+
+def _regress(kernel: _FloatArray, shared: _FloatArray, losses: _FloatArray) -> tuple[_FloatArray, _FloatArray]:
+    """Mean and standard error for the cells asked about, each of shape `(asked, losses of a cell)`.
+
+    Args:
+        kernel: What the known cells share with each other, shape `(known, known)`.
+        shared: What they share with those asked about, shape `(known, asked)`.
+        losses: Shape `(known, losses of a cell)`.
+    """
     centre = losses.mean(axis=0)
-    weights = np.linalg.solve(
-        _kernel(learned, learned) + _OWN * np.eye(len(known)), np.column_stack([losses - centre, shared])
-    )
+    weights = np.linalg.solve(kernel + _OWN * np.eye(len(kernel)), np.column_stack([losses - centre, shared]))
     means = centre + shared.T @ weights[:, : losses.shape[1]]
     explained = np.einsum("kw,kw->w", shared, weights[:, losses.shape[1] :])
-    unexplained = np.maximum(1.0 + (_OWN - explained) / _kernel_with_itself(), 0.0)
+    unexplained = np.maximum(1.0 + (_OWN - explained) / _SHARED[-1], 0.0)
     return means, np.sqrt(unexplained[:, None] * losses.var(axis=0))
 
 
-def _codes(configs: Sequence[DeploymentConfig]) -> NDArray[np.int64]:
-    """The number of each configuration's choice in each dimension, shape `(configs, dimensions)`."""
-    columns = []
-    for name in DIMENSIONS:
-        numbers: dict[object, int] = {}
-        columns.append([numbers.setdefault(getattr(config, name), len(numbers)) for config in configs])
-    return np.array(columns).T
-
-
-def _kernel(ones: NDArray[np.int64], others: NDArray[np.int64]) -> _FloatArray:
-    """What configurations share, shape `(ones, others)`: `k` equal parameters make `k (k - 1) / 2` equal pairs."""
-    equal = (ones[:, None, :] == others[None, :, :]).sum(axis=2).astype(np.float64)
-    return np.asarray(_COMMON + _SINGLE * equal + _PAIR * equal * (equal - 1) / 2)
-
-
-def _kernel_with_itself() -> float:
-    number = len(DIMENSIONS)
-    return _COMMON + _SINGLE * number + _PAIR * number * (number - 1) / 2
+def _kernel(ones: _IntArray, others: _IntArray) -> _FloatArray:
+    """What configurations share, shape `(ones, others)`."""
+    equal = np.zeros((len(ones), len(others)), dtype=np.uint8)
+    for column, other_column in zip(ones.T, others.T, strict=True):
+        equal += column[:, None] == other_column
+    return _SHARED[equal]
 
 
 def _hypervolume_gains(points: _FloatArray, front: _FloatArray, reference: _FloatArray) -> _FloatArray:

@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from litefront.search.cell_record import CellRecord, CellState
-from litefront.search.front import pareto_front
+from litefront.search.front import loss_values, pareto_front
 from litefront.search.surrogate import Surrogate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.quantization import Quantization
@@ -45,19 +46,23 @@ def learned(number: int) -> tuple[Surrogate, list[CellRecord], list[DeploymentCo
     return surrogate, pareto_front(records, SPEC.chosen_objectives()), unseen
 
 
+def losses(front: list[CellRecord]) -> NDArray[np.float64]:
+    return loss_values(front, SPEC.chosen_objectives())
+
+
 def front_with(record: CellRecord, front: list[CellRecord]) -> set[DeploymentConfig]:
     return {member.config for member in pareto_front([*front, record], SPEC.chosen_objectives())}
 
 
 def test_nothing_is_promised_from_a_handful_of_cells() -> None:
     surrogate, front, unseen = learned(7)
-    assert surrogate.promises(unseen, [], front) is None
-    assert Surrogate(SPEC).promises(unseen, [], []) is None
+    assert surrogate.promises(unseen, [], losses(front)) is None
+    assert Surrogate(SPEC).promises(unseen, [], losses([])) is None
 
 
 def test_cells_that_would_enter_the_front_promise_more_than_those_that_would_not() -> None:
     surrogate, front, unseen = learned(30)
-    promises = surrogate.promises(unseen, [], front)
+    promises = surrogate.promises(unseen, [], losses(front))
     assert promises is not None and promises.shape == (len(unseen),)
     enters = np.array([config in front_with(record_of(config), front) for config in unseen])
     assert 0 < enters.sum() < len(unseen)
@@ -68,19 +73,19 @@ def test_cells_that_would_enter_the_front_promise_more_than_those_that_would_not
 
 def test_a_cell_under_way_takes_the_promise_of_its_likes() -> None:
     surrogate, front, unseen = learned(30)
-    alone = surrogate.promises(unseen, [], front)
+    alone = surrogate.promises(unseen, [], losses(front))
     assert alone is not None
     best = unseen[int(np.argmax(alone))]
-    beside = surrogate.promises([best], [best], front)
+    beside = surrogate.promises([best], [best], losses(front))
     assert beside is not None and beside[0] < alone.max()
 
 
 def test_a_rejected_cell_teaches_what_was_measured_of_it() -> None:
     surrogate, front, unseen = learned(30)
-    before = surrogate.promises(unseen, [], front)
+    before = surrogate.promises(unseen, [], losses(front))
     poor = make_record("poor", config=unseen[0], state=CellState.REJECTED, accuracy=0.1)
     surrogate.add(poor)
-    after = surrogate.promises(unseen[1:], [], front)
+    after = surrogate.promises(unseen[1:], [], losses(front))
     assert before is not None and after is not None
     assert not np.allclose(before[1:], after)
 
@@ -89,5 +94,5 @@ def test_a_rejected_cell_teaches_what_was_measured_of_it() -> None:
 def test_the_same_cells_give_the_same_promises(number: int) -> None:
     first, second = learned(number), learned(number)
     np.testing.assert_array_equal(
-        first[0].promises(first[2], [], first[1]), second[0].promises(second[2], [], second[1])
+        first[0].promises(first[2], [], losses(first[1])), second[0].promises(second[2], [], losses(second[1]))
     )
