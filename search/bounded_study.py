@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection, create_study
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from litefront.search.trial_outcome import TrialOutcome
 
@@ -97,8 +97,9 @@ class BoundedStudy:
 
     def learn(self, experience: Iterable[tuple[Params, TrialOutcome]]) -> None:
         """Teaches what earlier runs found, in its order, as far as it is worth remembering."""
-        for params, outcome in _worth_keeping(list(experience), self._directions, self._capacity):
-            self._end(self._begun(params), outcome)
+        trials = [outcome.as_trial(params, self._distributions, {}) for params, outcome in experience]
+        for trial in _worth_keeping(trials, self._directions, self._capacity):
+            self._remember(trial)
 
     def _begin(self) -> None:
         self._storage = InMemoryStorage()
@@ -106,14 +107,22 @@ class BoundedStudy:
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._ended = 0
 
+    def _remember(self, trial: FrozenTrial) -> None:
+        """Adds a trial that has ended."""
+        if isinstance(self._study.sampler, BaseGASampler):
+            # Its generation is another one in this study, and can be had while a trial is under way only.
+            self._end(self._begun(trial.params), TrialOutcome.of_trial(trial))
+        else:
+            self._study.add_trial(trial)
+            self._ended += 1
+
     def _begun(self, params: Params) -> Trial:
-        """A trial of parameters that the sampler need not choose, at a fraction of what an ask costs."""
-        template = create_trial(state=TrialState.RUNNING, params=dict(params), distributions=dict(self._distributions))
+        """A trial of parameters that the sampler need not choose, at a part of what an ask costs."""
+        template = create_trial(state=TrialState.RUNNING, params=dict(params), distributions=self._distributions)
         trial_id = self._storage.create_new_trial(self._study_id, template)
-        sampler = self._study.sampler
-        if isinstance(sampler, BaseGASampler):
+        if isinstance(self._study.sampler, BaseGASampler):
             # It breeds only from trials that belong to a generation.
-            sampler.get_trial_generation(self._study, self._storage.get_trial(trial_id))
+            self._study.sampler.get_trial_generation(self._study, self._storage.get_trial(trial_id))
         return Trial(self._study, trial_id)
 
     def _end(self, trial: Trial, outcome: TrialOutcome) -> None:
@@ -122,7 +131,7 @@ class BoundedStudy:
 
     def _tell_news(self) -> None:
         for key, (params, outcome) in self._news.items():
-            self._end(self._under_way.pop(key) or self._begun(params), outcome)
+            self._end(self._under_way.pop(key, None) or self._begun(params), outcome)
         self._news.clear()
         if 2 * self._ended >= 3 * self._capacity:
             self._forget()
@@ -132,27 +141,27 @@ class BoundedStudy:
         finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         self._under_way = dict.fromkeys(self._under_way)
         self._begin()
-        self.learn((trial.params, TrialOutcome.of_trial(trial)) for trial in finished)
+        for trial in _worth_keeping(finished, self._directions, self._capacity):
+            self._remember(trial)
 
 
 def _worth_keeping(
-    experience: list[tuple[Params, TrialOutcome]], directions: Sequence[StudyDirection], capacity: int
-) -> list[tuple[Params, TrialOutcome]]:
+    finished: Sequence[FrozenTrial], directions: Sequence[StudyDirection], capacity: int
+) -> list[FrozenTrial]:
     """What is on the front, and the most recent of the rest, in its order and each configuration once."""
-    latest = {_key(params): (params, outcome) for params, outcome in experience}
-    distinct = list(latest.values())
-    on_front = _on_front([outcome for _, outcome in distinct], directions)
+    distinct = list({_key(trial.params): trial for trial in finished}.values())
+    on_front = _on_front(distinct, directions)
     by_worth = sorted(range(len(distinct)), key=lambda index: (on_front[index], index), reverse=True)
     return [distinct[index] for index in sorted(by_worth[:capacity])]
 
 
-def _on_front(outcomes: Sequence[TrialOutcome], directions: Sequence[StudyDirection]) -> NDArray[np.bool_]:
-    """Whether each outcome has values that no other one beats."""
-    is_complete = np.array([outcome.values is not None for outcome in outcomes], dtype=bool)
+def _on_front(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> NDArray[np.bool_]:
+    """Whether each trial has values that no other one beats."""
+    is_complete = np.array([trial.state is TrialState.COMPLETE for trial in trials], dtype=bool)
     if is_complete.any():
         import moocore
 
-        values = np.array([outcome.values for outcome in outcomes if outcome.values is not None], dtype=np.float64)
+        values = np.array([trial.values for trial in trials if trial.state is TrialState.COMPLETE], dtype=np.float64)
         maximise = [direction is StudyDirection.MAXIMIZE for direction in directions]
         is_complete[is_complete] = moocore.is_nondominated(values, maximise=maximise, keep_weakly=True)
     return is_complete

@@ -40,7 +40,7 @@ _PATIENCE = 256
 _NEAR_TO = 32
 _POPULATION_SIZE = 16
 # Finished trials that a sampler remembers.
-_CAPACITY = 80
+_CAPACITY = 100
 
 
 @dataclass(frozen=True)

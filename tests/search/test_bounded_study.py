@@ -6,19 +6,23 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from optuna.distributions import CategoricalDistribution
-from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from litefront.search.bounded_study import BoundedStudy
+from litefront.search.fixed_space_tpe import FixedSpaceTPESampler
 from litefront.search.sampler import quiet_optuna
 from litefront.search.trial_outcome import TrialOutcome
 
 CAPACITY = 50
-DISTRIBUTIONS = {"x": CategoricalDistribution(list(range(12))), "y": CategoricalDistribution(list(range(12)))}
+DISTRIBUTIONS: dict[str, BaseDistribution] = {
+    "x": CategoricalDistribution(list(range(12))),
+    "y": CategoricalDistribution(list(range(12))),
+}
 SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
-    "tpe": lambda: TPESampler(seed=1, multivariate=True),
+    "tpe": lambda: FixedSpaceTPESampler(DISTRIBUTIONS, seed=1),
     "nsga2": lambda: NSGAIISampler(seed=1, population_size=8),
     "nsga3": lambda: NSGAIIISampler(seed=1, population_size=8),
     "random": lambda: RandomSampler(seed=1),
@@ -85,6 +89,33 @@ def test_the_front_is_remembered_however_long_ago_it_was() -> None:
         study.tell(params, measured(params))
     asked = [study.ask() for _ in range(10)]
     assert any(params["x"] == 0 for params in asked)
+
+
+def test_what_was_chosen_elsewhere_is_no_trial_until_it_is_told() -> None:
+    study = make_study()
+    study.start({"x": 1, "y": 1})
+    assert study.size == 0
+    study.tell({"x": 1, "y": 1}, measured({"x": 1, "y": 1}))
+    assert study.size == 1
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3"])
+def test_what_was_asked_for_before_a_study_was_made_anew_still_teaches(sampler: str) -> None:
+    study = make_study(sampler)
+    early = [{"x": 0, "y": y} for y in range(12)]
+    for params in early:
+        study.start(params)
+    asked = [study.ask() for _ in range(5)]
+    for number in range(4 * CAPACITY):
+        params = {"x": 6 + number % 6, "y": number % 12}
+        study.tell(params, measured(params))
+    for params in [*asked, *early]:
+        study.tell(params, measured(params))
+    for number in range(CAPACITY // 4):  # until what was told is known
+        params = {"x": 6 + number % 6, "y": number % 12}
+        study.tell(params, measured(params))
+    late = [study.ask() for _ in range(60)]
+    assert sum(params["x"] == 0 for params in late) / len(late) > 1.5 / 12
 
 
 def test_what_is_under_way_is_dropped_once() -> None:

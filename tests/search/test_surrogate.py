@@ -90,6 +90,35 @@ def test_a_rejected_cell_teaches_what_was_measured_of_it() -> None:
     assert not np.allclose(before[1:], after)
 
 
+def test_only_the_latest_cells_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litefront.search.surrogate._MOST", 20)
+    surrogate, front, unseen = learned(50)
+    first, latest = Surrogate(SPEC), [SPACE[i] for i in np.random.default_rng(0).permutation(len(SPACE))[:50]]
+    for config in [latest[0], *latest[-20:]]:  # the very first one is the baseline
+        first.add(record_of(config))
+    expected = first.promises(unseen, [], losses(front))
+    actual = surrogate.promises(unseen, [], losses(front))
+    assert expected is not None and actual is not None and expected.max() > 0
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_a_cell_that_is_measured_again_counts_once_and_as_it_is_now() -> None:
+    surrogate, front, unseen = learned(30)
+    other = Surrogate(SPEC)
+    picks = np.random.default_rng(0).permutation(len(SPACE))
+    for index in picks[:30]:
+        record = record_of(SPACE[index])
+        if index == picks[7]:
+            other.add(make_record("earlier", config=record.config, latency_ms=50.0, size_bytes=9e6, accuracy=0.2))
+        else:
+            other.add(record)
+    other.add(record_of(SPACE[picks[7]]))
+    expected = surrogate.promises(unseen, [], losses(front))
+    actual = other.promises(unseen, [], losses(front))
+    assert expected is not None and actual is not None
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-12)
+
+
 @pytest.mark.parametrize("number", [30, 60])
 def test_the_same_cells_give_the_same_promises(number: int) -> None:
     first, second = learned(number), learned(number)
