@@ -244,13 +244,17 @@ class SearchLoop:
     # ----------------------------------------------------------------------------------------------------- pace
 
     def _follow_pace(self, plans: CellPlans, record: CellRecord) -> bool:
-        """Whether a cell's timings changed what is known of the machine's pace, so that all are judged anew."""
-        if plans.pace is None or not plans.pace.note(record):
+        """Whether a cell's timings changed what is known of the machine's pace, so that cells are judged anew."""
+        if plans.pace is None:
             return False
-        self._progress.noted(
-            "the machine is faster than when the baseline was timed: it takes "
-            f"{plans.pace.reference_ms:.4g} ms, and all cells are judged anew by that"
-        )
+        if plans.pace.note(record):
+            self._progress.noted(
+                "the machine is faster than when the baseline was timed: it takes "
+                f"{plans.pace.reference_ms:.4g} ms, and all cells are judged anew by that"
+            )
+        elif plans.pace.has_judged(record):
+            return False
+        # A cell of the same batch may have been judged just before the pace was renewed.
         self._judge_anew(plans)
         return True
 
