@@ -1,4 +1,4 @@
-"""Proposals asked ahead: the most gain a second goes first, and none starves."""
+"""Proposals asked ahead: the cheapest of those that promise most goes first, and none starves."""
 
 from __future__ import annotations
 
@@ -85,8 +85,12 @@ def test_the_most_promising_goes_first_where_all_cost_alike() -> None:
     assert promising({1: 0.2, 2: 0.9, 3: 0.0}) == [2, 1, 3]
 
 
-def test_promise_is_weighed_against_cost() -> None:
-    assert promising({1: 0.2, 2: 0.9, 3: 0.3}, {1: 1.0, 2: 9.0, 3: 2.0}) == [1, 3, 2]
+def test_of_similar_promises_the_cheapest_goes_first() -> None:
+    assert promising({1: 0.7, 2: 0.9, 3: 0.8}, {1: 1.0, 2: 9.0, 3: 2.0}) == [1, 3, 2]
+
+
+def test_what_promises_much_more_goes_first_whatever_it_costs() -> None:
+    assert promising({1: 0.2, 2: 0.9, 3: 0.3}, {1: 1.0, 2: 9.0, 3: 2.0}) == [2, 3, 1]
 
 
 def test_a_cell_that_promises_nothing_is_not_taken_because_it_is_cheap() -> None:
@@ -94,4 +98,4 @@ def test_a_cell_that_promises_nothing_is_not_taken_because_it_is_cheap() -> None
 
 
 def test_what_is_free_still_differs_by_its_promise() -> None:
-    assert promising({1: 0.1, 2: 0.2}, {1: 0.0, 2: 0.05}) == [2, 1]
+    assert promising({1: 0.15, 2: 0.2}, {1: 0.0, 2: 0.05}) == [2, 1]

@@ -1,4 +1,4 @@
-"""A sampler that knows what stages cost against one that does not, by replay over many seeds.
+"""A search that knows what stages cost against the sampler alone, by replay over many seeds.
 
 The recorded stages of the exhaustive run are replayed in virtual time through the real sampler and scheduler, so the
 same searches also show what the scheduler's policy leaves idle.
@@ -13,6 +13,7 @@ from harness.coverage import COVERED, share_covered
 from harness.figures import figure
 from harness.shared_runs import SharedRuns
 from simulation.replayed_search import Found, Replay, ReplayedSearch
+from simulation.simulated_search import Guide
 
 __all__ = ["measure"]
 
@@ -20,19 +21,18 @@ _IDLE_SEEDS = 5
 
 
 def measure(runs: SharedRuns) -> None:
-    """Prints the virtual time to the front with and without knowledge of costs, and the replayed runs' idle time."""
+    """Prints the virtual time to the front by what guides the search, and the replayed runs' idle time."""
     cores = len(os.sched_getaffinity(0))
     replay = Replay(runs.exhaustive.results, runs.study("exhaustive", {"budget": {}}), cores)
     _tell_idle("exhaustive run", [replay.search(cells=None, seed=0)])
     budget = runs.extent.budget
     _tell_idle(f"search of {budget} cells", [replay.search(cells=budget, seed=seed) for seed in range(_IDLE_SEEDS)])
-    with_costs_s = _median_to_cover(runs, replay, cost_aware=True)
-    alone_s = _median_to_cover(runs, replay, cost_aware=False)
-    ratio = with_costs_s / alone_s
+    times_s = {guide: _median_to_cover(runs, replay, guide) for guide in Guide}
+    ratio = times_s[Guide.PROMISES_AND_COSTS] / times_s[Guide.SAMPLER]
     figure("virtual time to the front, cost-aware over the sampler alone", round(ratio, 3), "x", "< 1", ratio < 1)
 
 
-def _median_to_cover(runs: SharedRuns, replay: Replay, *, cost_aware: bool) -> float:
+def _median_to_cover(runs: SharedRuns, replay: Replay, guided_by: Guide) -> float:
     """The median over the seeds of the virtual seconds to 95 % of the front."""
     exhaustive = runs.exhaustive.results
 
@@ -42,13 +42,12 @@ def _median_to_cover(runs: SharedRuns, replay: Replay, *, cost_aware: bool) -> f
     # One cell short of the whole space: a search of all of it would go without its sampler.
     cells = len(exhaustive.records) - 1
     searches = [
-        replay.search(cells=cells, seed=seed, cost_aware=cost_aware, until=is_covered)
+        replay.search(cells=cells, seed=seed, guided_by=guided_by, until=is_covered)
         for seed in range(runs.extent.seeds)
     ]
     times_s = [search.found[-1][0] for search in searches if is_covered(search.found)]
     spread = {"median": round(median(times_s)), "lowest": round(min(times_s)), "highest": round(max(times_s))}
-    name = "cost-aware" if cost_aware else "the sampler alone"
-    figure(f"virtual seconds to 95 % of the front, {name}", spread | {"seeds": len(times_s)}, "s", "", None)
+    figure(f"virtual seconds to 95 % of the front by {guided_by}", spread | {"seeds": len(times_s)}, "s", "", None)
     return median(times_s)
 
 

@@ -16,7 +16,7 @@ from litefront.search.study_spec import Budget
 from litefront.search.task_loading import LoadedTask, load_task
 from litefront.spaces.deployment_config import DeploymentConfig
 from simulation.replay_workers import ReplayStore, ReplayWorkers
-from simulation.simulated_search import Listener, SimulatedDevice, search
+from simulation.simulated_search import Guide, Listener, SimulatedDevice, search
 
 __all__ = ["Found", "Replay", "ReplayedSearch"]
 
@@ -62,7 +62,7 @@ class Replay:
         *,
         cells: int | None,
         seed: int,
-        cost_aware: bool = True,
+        guided_by: Guide = Guide.PROMISES_AND_COSTS,
         until: Callable[[Found], bool] = lambda _found: False,
     ) -> ReplayedSearch:
         """Runs one search.
@@ -70,7 +70,7 @@ class Replay:
         Args:
             cells: Its budget; None for all of the space.
             seed: The sampler's; the base model stays the recorded one.
-            cost_aware: Whether the sampler is told what stages cost.
+            guided_by: What decides which proposal goes first.
             until: Asked after each cell whether what was found so far is enough.
         """
         built_as = self._exhaustive.spec
@@ -91,7 +91,7 @@ class Replay:
                 listener=listener,
                 stop=lambda: listener.is_enough,
                 clock_s=lambda: workers.now_s,
-                cost_aware=cost_aware,
+                guided_by=guided_by,
             )
         return ReplayedSearch(listener.found, workers.now_s, workers.lower_bound_s, workers.idle_core_s)
 

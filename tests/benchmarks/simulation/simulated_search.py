@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,7 +14,7 @@ from unittest import mock
 from litefront.objectives.devices import Candidate, DeviceFacts
 from litefront.objectives.latency import Timing
 from litefront.objectives.power import HOST_POWER, PowerModel
-from litefront.search import study_run
+from litefront.search import sampler, study_run
 from litefront.search.cell_record import CellRecord
 from litefront.search.ledger import Ledger
 from litefront.search.run_directory import RunDirectory
@@ -28,7 +30,7 @@ from litefront.search.trial_storage import open_storage
 from litefront.search.workers import Workers
 from litefront.spaces.deployment_config import DeploymentConfig
 
-__all__ = ["Listener", "SimulatedDevice", "search"]
+__all__ = ["Guide", "Listener", "SimulatedDevice", "search"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,14 @@ class Listener:
         """A simulation is not stopped by signals."""
 
 
+class Guide(StrEnum):
+    """What decides which of the cells that the sampler proposes goes first."""
+
+    SAMPLER = "the sampler alone"
+    PROMISES = "promises, costs aside"
+    PROMISES_AND_COSTS = "promises and costs"
+
+
 def search(
     built_as: StudySpec,
     searched_as: StudySpec,
@@ -101,7 +111,7 @@ def search(
     listener: Listener,
     stop: Callable[[], bool] = lambda: False,
     clock_s: Callable[[], float] = time.monotonic,
-    cost_aware: bool = True,
+    guided_by: Guide = Guide.PROMISES_AND_COSTS,
 ) -> None:
     """Runs a whole search.
 
@@ -116,7 +126,7 @@ def search(
         listener: Is told of every cell.
         stop: Ends the search early once it says so.
         clock_s: The clock on which the workers take their time.
-        cost_aware: Whether the sampler is told what stages cost.
+        guided_by: What decides which proposal goes first.
     """
     directory = RunDirectory(folder)
     directory.create()
@@ -125,9 +135,20 @@ def search(
         opened = open_study(built_as, loaded, device, device.probe(), store=store, scheduler=scheduler, timing=Timing())
         opened = replace(opened, spec=searched_as)
         storage = open_storage(None, directory)
-        with mock.patch.object(CellSampler, "prefer_cheap", CellSampler.prefer_cheap if cost_aware else _ignore):
+        with _guided(guided_by):
             study_run.search(opened, directory, store, storage, scheduler, workers, listener).run(stop)
 
 
+@contextmanager
+def _guided(by: Guide) -> Iterator[None]:
+    with ExitStack() as patches:
+        if by is not Guide.PROMISES_AND_COSTS:
+            patches.enter_context(mock.patch.object(CellSampler, "prefer_cheap", _ignore))
+        if by is Guide.SAMPLER:
+            # Of one proposal there is nothing to choose.
+            patches.enter_context(mock.patch.object(sampler, "_POOL_SIZE", 1))
+        yield
+
+
 def _ignore(_sampler: CellSampler, _cost_s: Callable[[DeploymentConfig], float]) -> None:
-    """Takes the proposals as they come."""
+    """Leaves costs aside."""
