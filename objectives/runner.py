@@ -10,7 +10,8 @@ one file runs on any board.
 Actions:
     infer      {model, inputs, outputs, delegate, num_threads} -> writes the outputs of all rows as `.npy`
     benchmark  {model, inputs, delegate, num_threads, timing, reference}
-               -> rounds of calls, cold starts, delegated nodes, load and steal meanwhile. `reference` is None, or
+               -> rounds of calls and what all of their calls say together, the same after a soak if `timing` asks for
+               one, cold starts, delegated nodes, load and steal meanwhile. `reference` is None, or
                {model, delegate, num_threads} of a model whose rounds stand between the candidate's: what both
                lose is the machine's doing
     probe      {}                                              -> versions and processor
@@ -32,9 +33,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ACTIONS", "answer", "bootstrap_interval", "is_steady", "serve"]
+__all__ = ["ACTIONS", "all_calls", "answer", "bootstrap_interval", "is_steady", "serve"]
 
 _RESAMPLES = 400
+# Long enough that a tenth of it is two ticks of the kernel's counters.
+_LOOK_S = 0.2
 _CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -126,14 +129,23 @@ def _benchmark(request: dict[str, Any]) -> dict[str, Any]:
     cold_starts = [_cold_start_in_child(request, rows) for _ in range(timing["cold_starts"])]
     candidate = _warm_candidate(request, rows)
     reference = request["reference"] and _warm_candidate(request | request["reference"], rows)
-    rounds = _rounds(candidate, reference, timing)
-    return {
-        "rounds": rounds,
-        "cold_starts": cold_starts,
-        "last_level_cache_bytes": _last_level_cache_bytes(),
-        "load_average": load_average,
-        "steal_s": _machine_steal_s() - steal_s,
-    } | candidate.delegation()
+    start = time.perf_counter()
+    timed = _timed(candidate, reference, timing)
+    if timing["soak_s"]:
+        _soak(candidate, timing["soak_s"])
+        # Waiting would cool it.
+        timed["soaked"] = _timed(candidate, reference, timing | {"calm_max_s": 0.0})
+    return (
+        timed
+        | {
+            "timed_s": time.perf_counter() - start,
+            "cold_starts": cold_starts,
+            "last_level_cache_bytes": _last_level_cache_bytes(),
+            "load_average": load_average,
+            "steal_s": _machine_steal_s() - steal_s,
+        }
+        | candidate.delegation()
+    )
 
 
 def _probe(_request: dict[str, Any]) -> dict[str, Any]:
@@ -237,50 +249,70 @@ def _warm_candidate(request: dict[str, Any], rows: np.ndarray) -> _Candidate:
     return candidate
 
 
-def _rounds(candidate: _Candidate, reference: _Candidate | None, timing: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rounds until `min_rounds` undisturbed ones give a narrow interval, or `max_s` are over."""
-    rounds: list[dict[str, Any]] = []
-    deadline = time.perf_counter() + timing["max_s"]
-    order, watch = random.Random(0), _Watch()
+def _timed(candidate: _Candidate, reference: _Candidate | None, timing: dict[str, Any]) -> dict[str, Any]:
+    """Rounds until enough undisturbed ones give a narrow interval, or `max_s` are over.
+
+    Where other work came beside a round, the next one waits for its end, as long as `calm_max_s` lasts.
+    """
+    rounds, calls = [], []
+    order, watch, patience = random.Random(0), _Watch(), _Patience(timing["calm_max_s"])
+    patience.wait_until_calm()
     while True:
-        rounds.append(_round_beside(candidate, reference, timing, reference_first=order.random() < 0.5))
-        calm = [entry["median_ms"] for entry in rounds if not entry["disturbed"]]
-        enough = len(calm) >= timing["min_rounds"] and is_steady(calm, timing["target_half_width"])
-        if len(rounds) >= timing["min_rounds"] and (enough or time.perf_counter() > deadline):
-            return _with_what_no_round_saw(rounds, watch)
+        entry, times = _round_beside(candidate, reference, timing, reference_first=order.random() < 0.5)
+        rounds.append(entry)
+        calls.append(times)
+        is_over = watch.wall_s() - patience.waited_s > timing["max_s"]
+        if len(rounds) >= timing["min_rounds"] and (is_over or _is_enough(rounds, timing)):
+            break
+        if entry["disturbed"]:
+            patience.wait_until_calm()
+    rounds = _with_what_no_round_saw(rounds, watch, patience)
+    calm = [times for entry, times in zip(rounds, calls, strict=True) if not entry["disturbed"]]
+    return {"rounds": rounds, "all_calls": all_calls(calm or calls), "waited_s": patience.waited_s}
 
 
-def _with_what_no_round_saw(rounds: list[dict[str, Any]], watch: _Watch) -> list[dict[str, Any]]:
+def _is_enough(rounds: list[dict[str, Any]], timing: dict[str, Any]) -> bool:
+    """Whether the undisturbed rounds are as many, as long and as steady as they must be."""
+    calm = [entry for entry in rounds if not entry["disturbed"]]
+    return (
+        len(calm) >= timing["min_rounds"]
+        and sum(entry["calls"] for entry in calm) >= timing["min_calls"]
+        and sum(entry["wall_s"] for entry in calm) >= timing["min_s"]
+        and is_steady([entry["median_ms"] for entry in calm], timing["target_half_width"])
+    )
+
+
+def _with_what_no_round_saw(rounds: list[dict[str, Any]], watch: _Watch, patience: _Patience) -> list[dict[str, Any]]:
     """Marks all rounds where other work ran beside them that was too little to be seen in any of them."""
-    disturbed = watch.seen(sum(entry["others_s"] for entry in rounds if entry["disturbed"]))["disturbed"]
+    known_s = sum(entry["others_s"] for entry in rounds if entry["disturbed"])
+    disturbed = watch.seen(known_s + patience.others_s, apart_s=patience.waited_s)["disturbed"]
     return [entry | {"disturbed": entry["disturbed"] or disturbed} for entry in rounds]
 
 
 def _round_beside(
     candidate: _Candidate, reference: _Candidate | None, timing: dict[str, Any], *, reference_first: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], np.ndarray]:
     """A round of the candidate, with `reference_ms` from a shorter one of the reference before or after it."""
     if reference is None:
         return _round(candidate, timing["round_s"])
     if reference_first:
-        beside = _round(reference, timing["reference_round_s"])
-    entry = _round(candidate, timing["round_s"])
+        beside, _ = _round(reference, timing["reference_round_s"])
+    entry, times = _round(candidate, timing["round_s"])
     if not reference_first:
-        beside = _round(reference, timing["reference_round_s"])
-    return entry | {"reference_ms": beside["median_ms"], "disturbed": entry["disturbed"] or beside["disturbed"]}
+        beside, _ = _round(reference, timing["reference_round_s"])
+    disturbed = entry["disturbed"] or beside["disturbed"]
+    return entry | {"reference_ms": beside["median_ms"], "disturbed": disturbed}, times
 
 
-def _round(candidate: _Candidate, seconds: float) -> dict[str, Any]:
+def _round(candidate: _Candidate, seconds: float) -> tuple[dict[str, Any], np.ndarray]:
+    """What a round of calls gives, and their times in ms."""
     # What ran before has put its own data into the caches.
     candidate.invoke()
     watch = _Watch()
-    calls = _calls(candidate, seconds)
+    times = _calls(candidate, seconds)
     seen = watch.seen()
-    return {
-        "median_ms": float(np.median(calls)),
-        "p90_ms": float(np.quantile(calls, 0.9)),
-        "calls": len(calls),
-    } | seen
+    entry = {"median_ms": float(np.median(times)), "p90_ms": float(np.quantile(times, 0.9)), "calls": len(times)}
+    return entry | seen, times
 
 
 class _Watch:
@@ -289,16 +321,77 @@ class _Watch:
     def __init__(self) -> None:
         self._busy_s, self._cpu_s, self._start = _machine_busy_s(), time.process_time(), time.perf_counter()
 
-    def seen(self, known_s: float = 0.0) -> dict[str, Any]:
+    def wall_s(self) -> float:
+        """Seconds since then."""
+        return time.perf_counter() - self._start
+
+    def seen(self, known_s: float = 0.0, apart_s: float = 0.0) -> dict[str, Any]:
         """Seconds that went by, that this process computed, and that others did; `disturbed` if that is too much.
 
         More than a tenth of the time is, beyond what is known already; the kernel counts in ticks, and two of them
         alone say nothing.
+
+        Args:
+            known_s: What others did that has been seen elsewhere.
+            apart_s: Time that does not count.
         """
-        wall_s, cpu_s = time.perf_counter() - self._start, time.process_time() - self._cpu_s
+        wall_s, cpu_s = self.wall_s() - apart_s, time.process_time() - self._cpu_s
         others_s = _machine_busy_s() - self._busy_s - cpu_s
         disturbed = others_s - known_s > max(2.0 / _CLOCK_TICKS_PER_S, 0.1 * wall_s)
         return {"wall_s": wall_s, "cpu_s": cpu_s, "others_s": others_s, "disturbed": disturbed}
+
+
+class _Patience:
+    """Waits for other work to end, no longer than so many seconds in all."""
+
+    def __init__(self, max_s: float) -> None:
+        self._max_s = max_s
+        self.waited_s = 0.0
+        self.others_s = 0.0
+        """What others computed meanwhile."""
+
+    def wait_until_calm(self) -> None:
+        """Goes by in short looks at the machine, until one finds it calm."""
+        while self.waited_s < self._max_s:
+            watch = _Watch()
+            time.sleep(_LOOK_S)
+            seen = watch.seen()
+            self.waited_s += seen["wall_s"]
+            self.others_s += seen["others_s"]
+            if not seen["disturbed"]:
+                return
+
+
+def _soak(candidate: _Candidate, seconds: float) -> None:
+    """Calls without a pause, so that the device becomes as hot as this candidate makes it."""
+    deadline = time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        candidate.invoke()
+
+
+def all_calls(rounds: list[np.ndarray]) -> dict[str, Any]:
+    """What the calls of several rounds say together, in ms: the form in which MLPerf asks for them.
+
+    The 95 % interval of the 90th percentile is Woodruff's (Journal of the American Statistical Association 47, 1952):
+    the standard error of the share of calls below it, with rounds as the clusters that vary, as quantiles.
+
+    Args:
+        rounds: Times of single calls, an array a round.
+    """
+    times = np.concatenate(rounds)
+    p90_ms = float(np.quantile(times, 0.9))
+    beyond = [float(np.sum(part <= p90_ms)) - 0.9 * len(part) for part in rounds]
+    error = float(np.sqrt(np.sum(np.square(beyond)) * len(rounds) / max(1, len(rounds) - 1))) / len(times)
+    low, high = np.quantile(times, np.clip((0.9 - 1.96 * error, 0.9 + 1.96 * error), 0, 1))
+    return {
+        "calls": len(times),
+        "min_ms": float(times.min()),
+        "p50_ms": float(np.median(times)),
+        "p90_ms": p90_ms,
+        "p90_interval_ms": [float(low), float(high)],
+        "p95_ms": float(np.quantile(times, 0.95)),
+        "p99_ms": float(np.quantile(times, 0.99)),
+    }
 
 
 def _calls(candidate: _Candidate, seconds: float) -> np.ndarray:

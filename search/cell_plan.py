@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from litefront.objectives.catalogue import FIGURES
-from litefront.objectives.latency import noisy_reason
+from litefront.objectives.latency import is_enough
 from litefront.objectives.power import utilisation
 from litefront.search.cell_draft import CellDraft
 from litefront.search.cell_record import CellRecord, CellState
@@ -31,8 +31,6 @@ from litefront.spaces.errors import CandidateError
 __all__ = ["CellPlans"]
 
 _log = logging.getLogger(__name__)
-
-_MAX_TIMINGS = 3
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class CellPlans:
     def _measure(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
         """Has the candidate timed, and timed again while that is noisy."""
         timings: list[StageRecord] = []
-        while len(timings) < _MAX_TIMINGS and _is_noisy(timings, self.reference_ms):
+        while not is_enough([timing.facts["rounds"] for timing in timings], self.reference_ms):
             call = self.study.calls.latency(quantized, draft.config, self.reference, attempt=len(timings))
             timings.append(draft.note((yield call)))
         self._judge(draft, timings)
@@ -203,11 +201,6 @@ class CellPlans:
                 gate="load",
                 violation=needed - 1,
             )
-
-
-def _is_noisy(timings: Sequence[StageRecord], reference_ms: float | None) -> bool:
-    rounds = [timing.facts["rounds"] for timing in timings]
-    return not rounds or noisy_reason(rounds, reference_ms) is not None
 
 
 def _judged(

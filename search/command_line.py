@@ -18,6 +18,8 @@ import typer
 from litefront.spaces.errors import InputError, LitefrontError
 
 if TYPE_CHECKING:
+    from litefront.search.cell_record import CellRecord
+    from litefront.search.confirmation import Confirmation
     from litefront.search.run_directory import RunDirectory
     from litefront.search.study_file import StudyFile
     from litefront.search.study_results import StudyResults
@@ -210,6 +212,57 @@ def pick(
 
 
 @app.command()
+def measure(
+    study: RunArgument = None,
+    tier: Annotated[str | None, typer.Option("--tier", help="The tier whose pick is measured.")] = None,
+    cell: Annotated[str | None, typer.Option("--cell", help="A cell's id, or its beginning, instead.")] = None,
+    mode: Annotated[
+        str, typer.Option("--mode", help="quick: at least 128 calls and 10 s; submit: 1,024 calls and 60 s.")
+    ] = "submit",
+    sustained_s: Annotated[
+        float, typer.Option("--sustained", min=0, help="Then call it for so many seconds, and measure once more.")
+    ] = 0.0,
+    run_dir: RunDirOption = None,
+    device: DeviceOption = None,
+    output: FormatOption = "table",
+) -> None:
+    """Measure a pick again, longer and with the baseline beside it; nothing else should run on its device meanwhile."""
+    chosen = _output_format(output)
+    if (tier is None) == (cell is None):
+        raise InputError("Either `--tier` or `--cell` must say what is measured, but got both or neither.")
+    if mode not in ("quick", "submit"):
+        raise InputError(f"`--mode` must be one of quick, submit, but got {mode!r}.")
+    from litefront.objectives.timing import Mode
+    from litefront.search.confirming import cell_of, confirm
+    from litefront.search.device_runs import run_of_tier
+    from litefront.search.study_results import StudyResults
+    from litefront.search.tables import OutputFormat, render
+    from litefront.search.tiers import pick as pick_tier
+    from litefront.search.tiers import pick_all
+
+    runs = _results(study, run_dir, device)
+    if cell is not None:
+        results = _only(runs, "A cell is of one device")
+        record: CellRecord | None = cell_of(results, cell)
+    else:
+        results = run_of_tier(runs, tier or "")
+        record = pick_tier(results, tier or "").chosen
+    if record is None:
+        raise InputError(f"The tier {tier} has no cell to measure; `litefront pick` says why.")
+    confirmation = confirm(results, record, Mode(mode), soak_s=sustained_s)
+    if chosen is OutputFormat.TABLE:
+        _print_confirmation(record, confirmation)
+    else:
+        print(render([record.config.params() | confirmation.to_json()], chosen))
+    picks = pick_all(StudyResults.read(results.directory))
+    broken = [entry for entry in picks if _is_broken(entry, record)]
+    for entry in broken:
+        _warn_of_broken(entry)
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
 def export(
     tier: TierOption,
     out: Annotated[Path, typer.Option("--out", help="The folder to make; it must not exist.")],
@@ -219,8 +272,12 @@ def export(
     """Write a tier's release bundle: the .tflite and a manifest of all that is known about it."""
     from litefront.search.device_runs import run_of_tier
     from litefront.search.release import export_tier
+    from litefront.search.tiers import pick as pick_tier
 
-    print(export_tier(run_of_tier(_results(study, run_dir), tier), tier, out))
+    results = run_of_tier(_results(study, run_dir), tier)
+    print(export_tier(results, tier, out))
+    if (picked := pick_tier(results, tier)).broken is not None:
+        _warn_of_broken(picked)
 
 
 @app.command()
@@ -249,8 +306,8 @@ def report(
     from litefront.search.report import write_report
 
     runs = _results(study, run_dir, device)
-    if out is not None and len(runs) > 1:
-        raise InputError(f"`--out` names one report, but there are {len(runs)} devices: choose one by `--device`.")
+    if out is not None:
+        runs = [_only(runs, "`--out` names the report of one device")]
     for results in runs:
         path = out or results.directory.report
         write_report(results, path)
@@ -284,9 +341,7 @@ def dashboard(
 
     from litefront.search.trial_storage import open_storage_to_read
 
-    results, *others = _results(study, run_dir, device)
-    if others:
-        raise InputError(f"A dashboard is of one device, but there are {len(others) + 1}: choose one by `--device`.")
+    results = _only(_results(study, run_dir, device), "A dashboard is of one device")
     print(f"http://127.0.0.1:{port}", file=sys.stderr)
     optuna_dashboard.run_server(open_storage_to_read(storage, results.directory), host="127.0.0.1", port=port)
 
@@ -353,6 +408,12 @@ def _results(study: str | None, run_dir: Path | None, device: str | None = None)
     return found_results(study, run_dir, device)
 
 
+def _only(runs: Sequence[StudyResults], rule: str) -> StudyResults:
+    if len(runs) > 1:
+        raise InputError(f"{rule}, but there are {len(runs)}: choose one by `--device`.")
+    return runs[0]
+
+
 def _with_headings(runs: Sequence[StudyResults]) -> Iterator[StudyResults]:
     """Each run; above what is printed of it its device, where there are several."""
     for number, results in enumerate(runs):
@@ -380,6 +441,7 @@ def _print_summary(results: StudyResults) -> None:
 
 
 def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
+    from litefront.search.confirmation import confirmed_text, soaked_text
     from litefront.search.tables import figure_text, relative_text
     from litefront.search.tiers import baseline_at_load
 
@@ -394,10 +456,45 @@ def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
             relative = relative_text(objective.figure, entry.chosen, baseline)
             value = figure_text(objective.figure, figure)
             print(f"    {objective.called(figure.unit):10} {value:>18}  {relative:>8}  {figure.provenance}")
+        if entry.confirmed is not None:
+            print(f"    confirmed: {confirmed_text(entry.confirmed)}")
+            if entry.confirmed.soaked:
+                print(f"    sustained: {soaked_text(entry.confirmed)}")
+            if entry.broken is not None:
+                print(f"    WARNING: by its confirmed figures this pick breaks {entry.broken}")
         print(f"    why: {entry.reason}")
         if entry.runner_up is not None:
             print(f"    runner-up: {entry.runner_up.config.label()}, which would give {entry.trade}")
         print()
+
+
+def _print_confirmation(record: CellRecord, confirmation: Confirmation) -> None:
+    """What measuring a cell again gave, beside what the search had found."""
+    from litefront.objectives.catalogue import FIGURES
+    from litefront.search.confirmation import confirmed_text, soaked_text
+    from litefront.search.tables import value_text
+
+    print(record.config.label())
+    for name, figure in confirmation.figures.items():
+        before = record.figures.get(name)
+        searched = f"  {value_text(name, before.value, before.unit)} in the search" if before else ""
+        print(f"    {FIGURES[name].name:12} {value_text(name, figure.value, figure.unit):>18}{searched}")
+    print(f"    in short     {confirmed_text(confirmation)}")
+    if confirmation.soaked:
+        print(f"    sustained    {soaked_text(confirmation)}")
+
+
+def _is_broken(entry: Pick, record: CellRecord) -> bool:
+    """Whether this cell is a tier's pick, and breaks what the tier asks by its confirmed figures."""
+    return entry.chosen is not None and entry.chosen.cell == record.cell and entry.broken is not None
+
+
+def _warn_of_broken(entry: Pick) -> None:
+    print(
+        f"WARNING: the pick of {entry.tier} breaks {entry.broken} by its confirmed figures; `litefront pick` goes by "
+        "those of the search: narrow the limit, or measure the runner-up.",
+        file=sys.stderr,
+    )
 
 
 def _log_to_file(path: Path) -> None:

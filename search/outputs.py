@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from litefront.search.cell_record import CellRecord
+from litefront.search.confirmation import latency_text
 from litefront.search.front import hypervolume, pareto_front
 from litefront.search.membership import Standing, standings
 from litefront.search.run_directory import write_atomically
@@ -22,15 +23,16 @@ def front_text(results: StudyResults) -> str:
     if not front:
         return "no cell is measured yet"
     known = standings(results.measured, results.spec)
-    table = front_table(front, results.baseline, objectives, known)
+    table = front_table(front, results.baseline, objectives, known, _confirmed_texts(front, results))
     return "\n".join([table, *_tie_lines(front, results.measured, known)])
 
 
 def front_rows(results: StudyResults) -> list[dict[str, Any]]:
     """The front's cells as rows of plain values, with every figure that was obtained and how sure their place is.
 
-    `p_front` is the probability of being on the front, `timings` says how often the latency was measured, and `ties`
-    lists the labels of the cells that cannot be told apart from this one, on the front by value or not.
+    `p_front` is the probability of being on the front, `timings` says how often the latency was measured, `ties` lists
+    the labels of the cells that cannot be told apart from this one, on the front by value or not, and `confirmed` holds
+    what measuring the cell again gave, if anybody did.
     """
     front = pareto_front(results.measured, results.spec.chosen_objectives())
     return _rows(front, results, standings(results.measured, results.spec))
@@ -75,6 +77,7 @@ def _rows(records: Iterable[CellRecord], results: StudyResults, known: Mapping[s
             "p_front": standing.probability,
             "timings": standing.timings,
             "ties": [labels[cell] for cell in standing.ties],
+            "confirmed": _confirmed(record, results),
         }
 
     return [row(record) for record in records]
@@ -96,3 +99,18 @@ def _tie_lines(
 
 def _labels(records: Iterable[CellRecord]) -> dict[str, str]:
     return {record.cell: record.config.label() for record in records}
+
+
+def _confirmed(record: CellRecord, results: StudyResults) -> dict[str, Any]:
+    """The confirmed latency and its mode; empty if the cell was not measured again."""
+    confirmation = results.confirmations.get(record.cell)
+    if confirmation is None:
+        return {}
+    values = {name: confirmation.figures[name].value for name in ("latency_ms", "latency_p90_ms")}
+    return {"mode": confirmation.mode.value, **values, "noisy": confirmation.noisy}
+
+
+def _confirmed_texts(front: Iterable[CellRecord], results: StudyResults) -> dict[str, str]:
+    """The confirmed latency of each cell that was measured again, by cell."""
+    found = {record.cell: results.confirmations.get(record.cell) for record in front}
+    return {cell: f"{latency_text(known.figures)} ({known.mode})" for cell, known in found.items() if known}

@@ -25,7 +25,7 @@ from litefront.search.tiers import Pick, pick
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 
-__all__ = ["MANIFEST_SCHEMA", "MANIFEST_VERSION", "MODEL_NAME", "check_bundle", "export_tier"]
+__all__ = ["MANIFEST_SCHEMA", "MANIFEST_VERSION", "MODEL_NAME", "check_bundle", "export_tier", "measured_file"]
 
 MANIFEST_SCHEMA = "litefront-manifest"
 MANIFEST_VERSION = 1
@@ -76,7 +76,7 @@ def export_tier(results: StudyResults, tier: str, out: Path) -> Path:
         raise InputError(f"The tier {tier} has no cell to export: {picked.reason}.")
     if out.exists():
         raise InputError(f"A bundle is written into a new folder, but {out} exists already.")
-    content = _model_content(results, picked.chosen)
+    content = measured_file(results, picked.chosen).read_bytes()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -114,8 +114,12 @@ def check_bundle(folder: Path) -> list[str]:
     return list(_run_problems(model, promise))
 
 
-def _model_content(results: StudyResults, record: CellRecord) -> bytes:
-    """The measured file, checked against the digest that was recorded with its figures."""
+def measured_file(results: StudyResults, record: CellRecord) -> Path:
+    """The `.tflite` that a cell was measured by, checked against the digest that was recorded with its figures.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
     store = ArtifactStore(results.directory.store)
     stage = store.find("quantized", record.stages["quantized"])
     if stage is None:
@@ -123,7 +127,7 @@ def _model_content(results: StudyResults, record: CellRecord) -> bytes:
             f"The model of cell {record.cell} must be in {store.root}, but it is missing or damaged; "
             "`litefront run` builds it again."
         )
-    return store.path(stage.objects["tflite"]).read_bytes()
+    return store.path(stage.objects["tflite"])
 
 
 def _manifest(results: StudyResults, picked: Pick, record: CellRecord, content: bytes) -> dict[str, Any]:
@@ -153,6 +157,8 @@ def _manifest(results: StudyResults, picked: Pick, record: CellRecord, content: 
             "figures": {name: f.to_json() for name, f in sorted(baseline.figures.items())} if baseline else {},
         },
         "counted": dict(record.facts),
+        "confirmed": picked.confirmed and picked.confirmed.to_json(),
+        "confirmed_breaks": picked.broken,
         "noisy": record.noisy,
         "device": {"name": record.device, **results.context.device},
         "tools": dict(results.context.versions),

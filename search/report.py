@@ -20,6 +20,7 @@ from typing import Any
 from litefront.objectives.catalogue import FIGURES
 from litefront.objectives.measurement import FIDELITY, Measurement
 from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.confirmation import Confirmation, confirmed_text, soaked_text
 from litefront.search.convergence import hypervolume_curve, latest_gain
 from litefront.search.front import pareto_front
 from litefront.search.ledger import StageTotals, totals_by_stage
@@ -202,6 +203,17 @@ def _pick(pick: Pick, results: StudyResults) -> dict[str, Any]:
         "runner_up": pick.runner_up.config.label() if pick.runner_up else None,
         "trade": pick.trade,
         "eligible": pick.eligible,
+        "confirmed": pick.confirmed and _confirmed(pick.confirmed),
+        "broken": pick.broken,
+    }
+
+
+def _confirmed(confirmation: Confirmation) -> dict[str, Any]:
+    """What measuring a pick again gave, as texts."""
+    return {
+        "text": confirmed_text(confirmation),
+        "soaked_text": soaked_text(confirmation) if confirmation.soaked else None,
+        "measured_text": _time_text(confirmation.measured_at),
     }
 
 

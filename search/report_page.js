@@ -93,6 +93,12 @@ function card(pick) {
   facts.append(element("dt", {}, "runner-up"), element("dd", {}, pick.runner_up ?? "none"));
   facts.append(element("dt", {}, "it would give instead"), element("dd", {}, pick.trade));
   if (!pick.runner_up) facts.lastChild.previousSibling.textContent = "because";
+  if (pick.confirmed) {
+    const { text, soaked_text: soaked, measured_text: at } = pick.confirmed;
+    const broken = pick.broken ? [" ", tag(`breaks ${pick.broken}`, "by its confirmed figures", "warn")] : [];
+    facts.append(element("dt", {}, "confirmed"), element("dd", { title: at }, text, ...broken));
+    if (soaked) facts.append(element("dt", {}, "sustained"), element("dd", {}, soaked));
+  }
   box.append(element("p", { class: "config" }, pick.label, ...noisy), cardTable(pick), facts);
   return box;
 }

@@ -36,6 +36,7 @@ class RunDirectory:
         study.json      the study as it was run, and what the model and the device turned out to be
         cells.jsonl     one line a finished cell; the record of the search
         stages.jsonl    one line a stage that was run or reused
+        confirmations.jsonl  one line a cell that was measured again after the search
         optuna.journal  the sampler's memory; made again from cells.jsonl if it is lost
         store/          artifacts by the digest of everything that made them
         front.json, front.csv, report.html, litefront.log
@@ -49,6 +50,7 @@ class RunDirectory:
         self.study = path / "study.json"
         self.cells = path / "cells.jsonl"
         self.stages = path / "stages.jsonl"
+        self.confirmations = path / "confirmations.jsonl"
         self.journal = path / "optuna.journal"
         self.store = path / "store"
         self.log = path / "litefront.log"

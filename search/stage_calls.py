@@ -11,7 +11,7 @@ from typing import Any
 
 from litefront.objectives import runner
 from litefront.objectives.devices import DeviceFacts
-from litefront.objectives.latency import Timing
+from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_json, digest_of_path
 from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
@@ -119,7 +119,7 @@ class StageCalls:
         self._loaded = loaded
         self._device = device.identity() | {"runner": digest_of_path(Path(runner.__file__))}
         self._delegates = device.delegates
-        self._evaluation_inputs = evaluation_inputs
+        self.evaluation_inputs = evaluation_inputs
         self._evaluation_labels = evaluation_labels
         self._sparsities = sparsities
         self._timing = timing
@@ -131,7 +131,7 @@ class StageCalls:
             "training": self._loaded.training_digest,
             "representative": self._loaded.representative_digest,
             "metric": self._loaded.metric_digest,
-            "evaluation": [self._evaluation_inputs, self._evaluation_labels],
+            "evaluation": [self.evaluation_inputs, self._evaluation_labels],
             "device": self._device,
             "delegates": {name: facts.implementation for name, facts in self._delegates.items()},
             "timing": self._timing.to_json(),
@@ -226,11 +226,12 @@ class StageCalls:
             reference: What is timed beside it; None for the reference itself.
             attempt: Counts the timings of the same candidate, from 0.
         """
+        timing = self._timing.of_attempt(attempt)
         beside = {"reference": reference.execution()} if reference else {}
         return StageCall(
             "latency",
             self._execution(config)
-            | {"num_threads": config.num_threads, "timing": self._timing.to_json(), "attempt": attempt}
+            | {"num_threads": config.num_threads, "timing": timing.to_json(), "attempt": attempt}
             | beside,
             self._on_evaluation_rows(quantized) | ({"reference": reference.tflite} if reference else {}),
             self._executor(config),
@@ -257,7 +258,7 @@ class StageCalls:
         return labels
 
     def _on_evaluation_rows(self, quantized: StageRecord) -> dict[str, str]:
-        return {"tflite": quantized.objects["tflite"], "rows": self._evaluation_inputs}
+        return {"tflite": quantized.objects["tflite"], "rows": self.evaluation_inputs}
 
 
 @cache

@@ -15,9 +15,9 @@ import numpy as np
 
 from litefront.objectives.accuracy import accuracy_source, measure_accuracy
 from litefront.objectives.devices import Candidate, Device
-from litefront.objectives.latency import Timing
 from litefront.objectives.screening import PairedScores, row_order
 from litefront.objectives.size import measure_size
+from litefront.objectives.timing import Timing
 from litefront.search.run_directory import explain_os_error
 from litefront.search.stage_calls import StageCall
 from litefront.search.store import ArtifactStore, StageRecord

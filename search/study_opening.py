@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from litefront.objectives.devices import Device, DeviceFacts
-from litefront.objectives.latency import Timing
 from litefront.objectives.screening import look_ends, row_order
+from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_json
 from litefront.search.run_directory import RunDirectory, write_atomically
 from litefront.search.scheduler import Scheduler
@@ -147,6 +147,7 @@ def _context(
             "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "metric"),
             "fidelity": loaded.task.is_fidelity,
             "evaluation_rows": len(loaded.task.evaluation.inputs),
+            "evaluation_inputs": calls.evaluation_inputs,
         },
         baseline=baseline.params(),
         cells=len(space.cells(capabilities)),

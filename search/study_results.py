@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.confirmation import Confirmation, read_confirmations
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.study_spec import StudySpec
 from litefront.spaces.deployment_config import DeploymentConfig
@@ -72,6 +73,7 @@ class StudyResults:
         context: What it turned out to be.
         records: The latest record of each finished cell, in the order in which they finished.
         ledger: Every stage that was run or reused, all runs together.
+        confirmations: The latest confirmed figures of each cell that was measured again, by cell.
     """
 
     directory: RunDirectory
@@ -79,6 +81,7 @@ class StudyResults:
     context: StudyContext
     records: tuple[CellRecord, ...]
     ledger: tuple[StageEntry, ...]
+    confirmations: Mapping[str, Confirmation] = field(default_factory=dict)
 
     @classmethod
     def read(cls, directory: RunDirectory) -> StudyResults:
@@ -93,13 +96,14 @@ class StudyResults:
             context = StudyContext(**content["context"])
             records = tuple(read_records(directory, context.digest).values())
             ledger = tuple(StageEntry(**line) for line in read_json_lines(directory.stages))
+            confirmations = read_confirmations(directory, context.digest)
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 f"There must be a run to read, but there is none in {directory.path}; `litefront run STUDY` makes one."
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{directory.path} cannot be read by this version of litefront: {error}") from None
-        return cls(directory=directory, spec=spec, context=context, records=records, ledger=ledger)
+        return cls(directory, spec, context, records, ledger, confirmations)
 
     @cached_property
     def baseline(self) -> CellRecord | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from optuna.storages import BaseStorage
 
 from litefront.objectives.devices import Device
-from litefront.objectives.latency import Timing
+from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_json
 from litefront.search.ledger import Ledger
 from litefront.search.run_directory import RunDirectory

@@ -74,6 +74,7 @@ def front_table(
     baseline: CellRecord | None,
     objectives: Sequence[Objective],
     standings: Mapping[str, Standing],
+    confirmed: Mapping[str, str] | None = None,
 ) -> str:
     """The cells as a person reads them: each figure with its unit, and behind it how it compares with the baseline.
 
@@ -82,6 +83,7 @@ def front_table(
         baseline: What they are compared with.
         objectives: The figures to show.
         standings: How sure each cell's place on the front is, by cell.
+        confirmed: The latency of the cells that were measured again, as text, by cell.
     """
     rows = []
     any_ties = any(standings[record.cell].ties for record in records)
@@ -94,6 +96,8 @@ def front_table(
         row |= {"p(front)": f"{standing.probability:.0%}", "timings": str(standing.timings)}
         if any_ties:
             row["ties"] = f"≈ {len(standing.ties)}" if standing.ties else ""
+        if confirmed:
+            row["confirmed"] = confirmed.get(record.cell, "")
         rows.append(row)
     return _table(rows, "", headings=_headings(objectives, records))
 

@@ -10,6 +10,7 @@ from typing import Any
 from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Direction, Objective
 from litefront.objectives.power import PowerInputs, utilisation
 from litefront.search.cell_record import CellRecord
+from litefront.search.confirmation import Confirmation
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import BALANCED, StudySpec, TierSpec
 from litefront.search.tables import figure_text, record_row, value_text
@@ -29,6 +30,8 @@ class Pick:
         reason: Why the choice is what it is, in a sentence or two.
         trade: What the runner-up would give instead.
         eligible: Number of cells that hold everything that the tier asks.
+        confirmed: What measuring the choice again gave; None if nobody has.
+        broken: The first of the rules that the confirmed figures break; None if they hold.
     """
 
     tier: str
@@ -37,6 +40,8 @@ class Pick:
     reason: str
     trade: str
     eligible: int
+    confirmed: Confirmation | None = None
+    broken: str | None = None
 
 
 def pick_all(results: StudyResults) -> list[Pick]:
@@ -63,6 +68,7 @@ def pick(results: StudyResults, tier_name: str) -> Pick:
         return Pick(tier_name, None, None, _why_none(results, misses), "", 0)
     ranked = _ranked(cells, tier, results)
     chosen, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
+    confirmed = results.confirmations.get(chosen.cell)
     return Pick(
         tier=tier_name,
         chosen=chosen,
@@ -70,6 +76,8 @@ def pick(results: StudyResults, tier_name: str) -> Pick:
         reason=_why(chosen, cells, tier),
         trade=compare(runner_up, chosen, results.spec) if runner_up else "no other cell is eligible",
         eligible=len(cells),
+        confirmed=confirmed,
+        broken=confirmed and _broken_rule(chosen, confirmed, tier, results.spec),
     )
 
 
@@ -88,6 +96,8 @@ def pick_row(entry: Pick, results: StudyResults) -> dict[str, Any]:
         "runner_up": row(entry.runner_up),
         "runner_up_gives": entry.trade,
         "eligible": entry.eligible,
+        "confirmed": entry.confirmed and entry.confirmed.to_json(),
+        "confirmed_breaks": entry.broken,
     }
 
 
@@ -131,6 +141,12 @@ def _for_tier(record: CellRecord, tier: TierSpec, spec: StudySpec) -> tuple[Cell
         if not _holds(record, FIGURES[figure], limit):
             return record, _limit_text(FIGURES[figure], limit)
     return record, None
+
+
+def _broken_rule(record: CellRecord, confirmed: Confirmation, tier: TierSpec, spec: StudySpec) -> str | None:
+    """The first of the tier's rules that the cell breaks by its confirmed figures."""
+    _, miss = _for_tier(replace(record, figures={**record.figures, **confirmed.figures}), tier, spec)
+    return miss
 
 
 def at_load(record: CellRecord, samples_per_s: float | None, spec: StudySpec) -> CellRecord:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from litefront.objectives.latency import Timing
 from litefront.objectives.power import PowerModel
+from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 

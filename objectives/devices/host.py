@@ -8,16 +8,15 @@ from typing import Any
 
 from litefront.objectives.devices.device import Candidate, DeviceFacts
 from litefront.objectives.devices.execution import DelegateOptions, execution
-from litefront.objectives.latency import Timing
 from litefront.objectives.power import HOST_POWER, PowerModel
 from litefront.objectives.runner_server import runner_server
+from litefront.objectives.timing import Timing
 from litefront.spaces.errors import CandidateError, InputError
 
 __all__ = ["HostDevice"]
 
 _PROBE_TIMEOUT_S = 60.0
 _INFER_TIMEOUT_S = 900.0
-_BENCHMARK_TIMEOUT_S = 180.0
 
 
 class HostDevice:
@@ -69,4 +68,4 @@ class HostDevice:
             "timing": timing.to_json(),
             "reference": reference and execution(reference, self._delegates),
         }
-        return runner_server().ask(request | execution(candidate, self._delegates), timeout_s=_BENCHMARK_TIMEOUT_S)
+        return runner_server().ask(request | execution(candidate, self._delegates), timeout_s=timing.longest_s)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from typing import Any
 
 import pytest
 
 from litefront.objectives.latency import (
-    Timing,
     beside_itself,
     busy_cores,
+    is_enough,
     machine_speed,
     measure_latency,
     noisy_reason,
@@ -116,7 +114,7 @@ def test_what_the_reference_lost_beside_it_is_given_back_to_a_round() -> None:
     assert figures["latency_p90_ms"].value == pytest.approx(4.0)
     assert figures["latency_ms"].source.endswith("corrected for a machine at 0.50 of its speed")
     assert machine_speed(rounds, 1.0) == pytest.approx(0.5)
-    assert noisy_reason([rounds], 1.0) is None
+    assert noisy_reason([rounds], 1.0) == "the machine was at 0.50 of its speed, which is corrected roughly"
 
 
 def test_a_machine_within_five_percent_of_its_speed_is_left_alone() -> None:
@@ -147,10 +145,39 @@ def test_the_reference_s_own_rounds_tell_the_machine_s_speed() -> None:
     assert (figure.value, figure.interval) == (pytest.approx(1.0), pytest.approx((0.95, 1.05)))
     assert figure.source.endswith("corrected for a machine at 0.50 of its speed")
     beside = [a_round(2.0, reference_ms=1.5)]
-    assert beside_itself(beside) == beside
+    assert beside_itself(beside)[0]["reference_ms"] == 1.5
 
 
-def test_timing_goes_through_json_whole() -> None:
-    timing = Timing(min_rounds=3, cold_starts=1)
-    assert Timing(**json.loads(json.dumps(timing.to_json()))) == timing
-    assert set(timing.to_json()) == {field.name for field in dataclasses.fields(Timing)}
+def test_a_corrected_figure_may_have_missed_by_the_factor_of_its_correction() -> None:
+    rounds = [a_round(4, reference_ms=1.25)] * 5
+    figures = measure_latency([rounds], batch_size=1, reference_ms=1.0)
+    assert figures["latency_ms"].value == pytest.approx(3.2)
+    assert figures["latency_ms"].interval == pytest.approx((3.2 / 1.25, 3.2 * 1.25))
+    assert figures["throughput_per_s"].interval == pytest.approx((1000 / 4, 1000 / 2.56))
+    assert timing_facts(rounds, 1.0)["half_width"] == pytest.approx((1.25 - 0.8) / 2)
+    # The reference itself is corrected by its own times: nothing is left to doubt.
+    own = beside_itself([a_round(1.25)] * 5)
+    assert measure_latency([own], batch_size=1, reference_ms=1.0)["latency_ms"].interval == pytest.approx((1.0, 1.0))
+    assert noisy_reason([own], 1.0) is None
+
+
+def test_a_measurement_at_the_machine_s_pace_is_worth_more_than_a_corrected_one() -> None:
+    slow, at_pace = [a_round(4.6, reference_ms=1.15)] * 5, [a_round(3.2, reference_ms=1.0)] * 5
+    figure = measure_latency([slow, at_pace, slow], batch_size=1, reference_ms=1.0)["latency_ms"]
+    assert (figure.value, figure.interval) == (3.2, (3.2, 3.2))
+    assert noisy_reason([slow, at_pace], 1.0) is None
+    # Where there is no better one, it is corrected and said.
+    assert measure_latency([slow], batch_size=1, reference_ms=1.0)["latency_ms"].value == pytest.approx(4.0)
+
+
+def test_a_candidate_is_timed_until_its_figures_hold_or_three_times() -> None:
+    steady, wide = [a_round(2.0)] * 5, [a_round(9), a_round(10), a_round(11)]
+    assert not is_enough([])
+    assert is_enough([steady])
+    assert not is_enough([wide])
+    assert is_enough([wide, steady])
+    assert not is_enough([wide, [a_round(5, disturbed=True)] * 5])
+    assert is_enough([wide] * 3)
+    slow = [a_round(2.0, reference_ms=1.2)] * 5
+    assert is_enough([slow])
+    assert not is_enough([slow], 1.0)

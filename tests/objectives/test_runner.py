@@ -9,15 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from litefront.objectives import runner
-from litefront.objectives.latency import Timing
-from litefront.objectives.runner import bootstrap_interval, is_steady
+from litefront.objectives.runner import all_calls, bootstrap_interval, is_steady
 from litefront.objectives.runner_process import RUNNER, run_request
+from litefront.objectives.timing import Timing
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 from tests.conftest import BATCHES, run_rows
@@ -287,29 +287,140 @@ def test_the_runner_is_one_file_that_runs_where_litefront_is_not(
     assert np.load(tmp_path / "outputs.npy").shape == (22, 3)
 
 
-def rounds_beside(monkeypatch: pytest.MonkeyPatch, others_s: Callable[[float], float]) -> list[dict[str, Any]]:
-    """Rounds of 40 ms, on a clock of their own, where others have computed so long after so many seconds."""
-    now_ns = 0
+# -------------------------------------------------------------------------------------- rounds on a clock of their own
 
-    def invoke() -> None:
-        nonlocal now_ns
-        now_ns += 2_000_000
 
-    clock = SimpleNamespace(
-        perf_counter=lambda: now_ns / 1e9, perf_counter_ns=lambda: now_ns, process_time=lambda: now_ns / 1e9
-    )
-    monkeypatch.setattr(runner, "time", clock)
-    monkeypatch.setattr(runner, "_machine_busy_s", lambda: now_ns / 1e9 + others_s(now_ns / 1e9))
-    candidate: Any = SimpleNamespace(invoke=invoke)
-    return runner._rounds(candidate, None, Timing(round_s=0.04, max_s=0.4).to_json())
+class MadeUpMachine:
+    """A clock that calls of 2 ms and waiting move on, on a machine where others compute.
+
+    Args:
+        monkeypatch: Puts it in the place of the real one.
+        others_s: How long others have computed after so many seconds.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, others_s: Callable[[float], float] = lambda _now: 0.0) -> None:
+        self.now_ns = self.own_ns = 0
+        self.calls = 0
+        clock = SimpleNamespace(
+            perf_counter=lambda: self.now_ns / 1e9,
+            perf_counter_ns=lambda: self.now_ns,
+            process_time=lambda: self.own_ns / 1e9,
+            sleep=self._sleep,
+        )
+        monkeypatch.setattr(runner, "time", clock)
+        monkeypatch.setattr(runner, "_machine_busy_s", lambda: self.own_ns / 1e9 + others_s(self.now_ns / 1e9))
+
+    def invoke(self) -> None:
+        self.calls += 1
+        self.now_ns += 2_000_000
+        self.own_ns += 2_000_000
+
+    def _sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+    def timed(self, reference: Any = None, **timing: float) -> dict[str, Any]:
+        """Rounds of 40 ms."""
+        return runner._timed(cast(Any, self), reference, (Timing(round_s=0.04, max_s=0.4).to_json() | timing))
+
+
+def half_of_the_time_s(now_s: float) -> float:
+    """One core is busy for two seconds, and idle for two."""
+    return 2.0 * (now_s // 4.0) + min(now_s % 4.0, 2.0)
+
+
+def marks(timed: dict[str, Any]) -> list[bool]:
+    return [entry["disturbed"] for entry in timed["rounds"]]
 
 
 def test_work_too_little_to_be_seen_in_a_round_is_seen_over_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     # 12 ms a round are about one tick of the kernel's counters, and might be chance; 30 % of all the time are none.
-    assert all(entry["disturbed"] for entry in rounds_beside(monkeypatch, lambda passed_s: 0.3 * passed_s))
-    assert not any(entry["disturbed"] for entry in rounds_beside(monkeypatch, lambda passed_s: 0.05 * passed_s))
+    assert all(marks(MadeUpMachine(monkeypatch, lambda now_s: 0.3 * now_s).timed()))
+    assert not any(marks(MadeUpMachine(monkeypatch, lambda now_s: 0.05 * now_s).timed()))
 
 
 def test_a_burst_of_work_disturbs_the_rounds_beside_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = rounds_beside(monkeypatch, lambda passed_s: min(max(passed_s - 0.1, 0.0), 0.05))
-    assert [entry["disturbed"] for entry in rounds[:5]] == [False, False, True, True, False]
+    timed = MadeUpMachine(monkeypatch, lambda now_s: min(max(now_s - 0.1, 0.0), 0.05)).timed()
+    assert marks(timed)[:5] == [False, False, True, True, False]
+    # What they held is not among the calls that count.
+    assert timed["all_calls"]["calls"] == sum(entry["calls"] for entry in timed["rounds"] if not entry["disturbed"])
+
+
+def test_steady_rounds_are_as_few_as_they_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = MadeUpMachine(monkeypatch).timed()
+    assert (len(timed["rounds"]), timed["waited_s"]) == (7, 0.0)
+
+
+@pytest.mark.parametrize(("timing", "rounds"), [({"min_calls": 200}, 10), ({"min_s": 0.36}, 9), ({"min_s": 0.1}, 7)])
+def test_rounds_go_on_until_there_are_calls_and_seconds_enough(
+    timing: dict[str, float], rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A round holds 20 calls of 2 ms.
+    assert len(MadeUpMachine(monkeypatch).timed(**timing, max_s=60.0)["rounds"]) == rounds
+
+
+def test_rounds_end_in_time_whatever_is_asked_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(MadeUpMachine(monkeypatch).timed(min_calls=10**9)["rounds"]) == 10  # 0.4 s, each with a call before it
+
+
+def test_one_that_waits_takes_its_rounds_where_the_machine_is_calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient = MadeUpMachine(monkeypatch, half_of_the_time_s).timed()
+    assert all(marks(impatient))
+    patient = MadeUpMachine(monkeypatch, half_of_the_time_s).timed(calm_max_s=10.0)
+    assert marks(patient) == [False] * 7
+    assert patient["waited_s"] == pytest.approx(2.2, abs=0.21)
+
+
+def test_waiting_takes_no_time_from_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 6 s of calm rounds need three calm phases of two seconds, and waiting between them.
+    timed = MadeUpMachine(monkeypatch, half_of_the_time_s).timed(calm_max_s=30.0, min_s=5.0, max_s=6.5)
+    calm = [entry for entry in timed["rounds"] if not entry["disturbed"]]
+    assert sum(entry["wall_s"] for entry in calm) >= 5.0
+    assert timed["waited_s"] > 4.0
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = MadeUpMachine(monkeypatch, lambda now_s: now_s).timed(calm_max_s=1.0)
+    assert all(marks(timed))
+    assert timed["waited_s"] == pytest.approx(1.0, abs=0.21)
+
+
+def test_a_soak_calls_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = MadeUpMachine(monkeypatch)
+    runner._soak(cast(Any, machine), 3.0)
+    assert machine.calls == 1500
+
+
+def test_the_reference_stands_before_or_behind_each_round_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, order = MadeUpMachine(monkeypatch), []
+
+    def named(name: str) -> Any:
+        return SimpleNamespace(invoke=lambda: (order.append(name), machine.invoke()))
+
+    timing = Timing(round_s=0.04, reference_round_s=0.02).to_json()
+    timed = runner._timed(named("candidate"), named("reference"), timing)
+    turns = [name for name, before in zip(order, [None, *order], strict=False) if name != before]
+    assert all(entry["reference_ms"] == 2.0 for entry in timed["rounds"])
+    # Two that come together are one turn; neither is always first.
+    assert 7 < len(turns) < 14
+
+
+def test_all_calls_by_hand() -> None:
+    told = all_calls([np.arange(1.0, 51.0), np.arange(51.0, 102.0)])
+    assert (told["calls"], told["min_ms"], told["p50_ms"]) == (101, 1.0, 51.0)
+    assert (told["p90_ms"], told["p95_ms"], told["p99_ms"]) == (91.0, 96.0, 100.0)
+
+
+def test_the_interval_of_the_p90_knows_that_rounds_differ() -> None:
+    rng = np.random.default_rng(0)
+    alike = [rng.exponential(1.0, 200) for _ in range(20)]
+    unlike = [rng.exponential(1.0 + 0.5 * (number % 2), 200) for number in range(20)]
+    widths = []
+    for rounds in (alike, unlike):
+        told = all_calls(rounds)
+        low, high = told["p90_interval_ms"]
+        assert low < told["p90_ms"] < high
+        widths.append((high - low) / told["p90_ms"])
+    assert widths[1] > 1.5 * widths[0]
+    # A single round cannot say how rounds differ; its interval is at least no error.
+    low, high = all_calls([np.ones(5)])["p90_interval_ms"]
+    assert (low, high) == (1.0, 1.0)

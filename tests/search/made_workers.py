@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from litefront.objectives.devices import DeviceFacts
-from litefront.objectives.latency import Timing
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.power import HOST_POWER
+from litefront.objectives.timing import Timing
 from litefront.search.stage_calls import StageCall, StageCalls
 from litefront.search.stage_functions import StageDone
 from litefront.search.store import ArtifactStore, StageRecord

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from litefront.objectives.devices import DeviceFacts
-from litefront.objectives.latency import Timing
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.power import HOST_POWER
+from litefront.objectives.timing import Timing
 from litefront.search.cell_plan import CellPlans
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.machine_pace import MachinePace
@@ -153,10 +153,21 @@ def test_the_reference_is_timed_beside_every_cell_but_itself() -> None:
     assert record.facts["reference_ms"] == 1.0
 
 
-def test_a_machine_at_half_its_speed_is_seen_and_corrected() -> None:
-    record = measured(rounds(*[3.0] * 7, reference_ms=4.0))
+def test_a_machine_at_half_its_speed_is_seen_and_waited_for() -> None:
+    slow = rounds(*[3.0] * 7, reference_ms=4.0)
+    calls, record = drive(plans().plan(CONFIG), slow, STEADY)
+    # A repeat comes later, and waits for other work to end.
+    assert [call.params["timing"]["calm_max_s"] for call in calls] == [0.0, Timing().repeat_calm_max_s]
+    assert (record.value("latency_ms"), record.noisy) == (1.0, None)
+    assert [timing["machine_speed"] for timing in record.facts["timings"]] == [0.5, 1.0]
+
+
+def test_a_machine_that_stays_at_half_its_speed_is_corrected_and_the_record_says_so() -> None:
+    slow = rounds(*[3.0] * 7, reference_ms=4.0)
+    record = measured(slow, slow, slow)
     assert record.value("latency_ms") == 1.5
-    assert record.facts["timings"][0]["machine_speed"] == 0.5
+    assert record.figures["latency_ms"].interval == (0.75, 3.0)
+    assert record.noisy == "the machine was at 0.50 of its speed, which is corrected roughly"
 
 
 def test_a_further_measurement_pools_with_the_first_and_all_that_hangs_on_it_follows() -> None:

@@ -12,14 +12,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from litefront.objectives.devices import HostDevice
+from litefront.search.run_directory import RunDirectory
+from litefront.search.store import ArtifactStore
 from litefront.spaces.quantization import Quantization
 from tests.search.made_run import BATCHED, FLOAT32, INT8, TIERS, make_run
 from tests.search.tiny_study import write_study
 
 LITEFRONT = str(Path(sys.executable).with_name("litefront"))
-COMMANDS = ("run", "status", "front", "pick", "export", "check", "report", "devices", "dashboard")
+COMMANDS = ("run", "status", "front", "pick", "measure", "export", "check", "report", "devices", "dashboard")
 SLOW = ("tensorflow", "tf_keras", "keras", "ray", "ai_edge_litert.interpreter", "ai_edge_quantizer")
 
 STUDY = """\
@@ -352,3 +356,46 @@ def test_a_record_of_another_version_is_told(made: Path, tmp_path: Path) -> None
     with open(run / "cells.jsonl", "a") as file:
         file.write(json.dumps(line) + "\n")
     assert "cannot be read by this version of litefront" in refused("front", cwd=tmp_path)
+
+
+# ------------------------------------------------------------------------------------------ measuring a pick again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Either `--tier` or `--cell` must say what is measured"),
+        (("--tier", "entry", "--cell", "a"), "Either `--tier` or `--cell` must say what is measured"),
+        (("--tier", "entry", "--mode", "search"), "`--mode` must be one of quick, submit, but got 'search'"),
+        (("--tier", "watch"), "A tier must be one of entry, flagship, nobody"),
+        (("--tier", "nobody"), "The tier nobody has no cell to measure"),
+        (("--cell", "zzz"), "`--cell` must be the beginning of one timed cell's id"),
+    ],
+)
+def test_what_cannot_be_measured_again_is_told(made: Path, arguments: tuple[str, ...], words: str) -> None:
+    assert words in refused("measure", *arguments, cwd=made)
+
+
+def test_a_pick_is_measured_again_shown_everywhere_and_a_broken_limit_is_a_check_that_failed(
+    made: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    directory = RunDirectory(tmp_path / "runs" / "by-hand")
+    store = ArtifactStore(directory.store)
+    with store.scratch() as scratch:
+        np.save(scratch / "rows.npy", np.zeros((4, 8, 8, 1), np.float32))
+        rows = store.add_object(scratch / "rows.npy")
+    content = json.loads(directory.study.read_text())
+    content["context"] |= {"device": HostDevice().probe().identity(), "model": {"evaluation_inputs": rows}}
+    # The search is made to say a nanosecond, which no call takes.
+    content["spec"]["tiers"] = {"strict": {"device": "host", "limits": {"latency_ms": 1e-6}}}
+    directory.study.write_text(json.dumps(content))
+    cells = directory.cells.read_text().replace('"latency_ms":{"value":4.0', '"latency_ms":{"value":0.000001')
+    directory.cells.write_text(cells)
+
+    result = litefront("measure", "--tier", "strict", "--mode", "quick", cwd=tmp_path, code=1)
+    assert "in the search" in result.stdout and "quick: " in result.stdout
+    assert "WARNING: the pick of strict breaks latency <= 1e-06 ms by its confirmed figures" in result.stderr
+    assert "this pick breaks latency <= 1e-06 ms" in litefront("pick", cwd=tmp_path).stdout
+    assert "(quick)" in litefront("front", cwd=tmp_path).stdout
+    assert "breaks latency" in litefront("export", "--tier", "strict", "--out", "bundle", cwd=tmp_path).stderr

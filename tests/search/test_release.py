@@ -6,15 +6,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from litefront.objectives.timing import Mode
+from litefront.search.confirmation import Confirmation
 from litefront.search.release import check_bundle, export_tier
 from litefront.search.run_directory import RunDirectory
 from litefront.search.store import ArtifactStore
 from litefront.search.study_results import StudyResults
+from litefront.search.tiers import pick
 from litefront.spaces.errors import InputError
 from litefront.spaces.quantization import Quantization
 from tests.search.made_run import BATCHED, INT8, make_run
@@ -237,3 +241,15 @@ def test_a_manifest_with_parts_missing_or_strange_is_told(bundle: Path, change: 
     rewrite(bundle, change)
     with pytest.raises(InputError, match="manifest.json"):
         check_bundle(bundle)
+
+
+def test_the_manifest_holds_what_measuring_the_pick_again_gave(results: StudyResults, tmp_path: Path) -> None:
+    picked = pick(results, "entry").chosen
+    assert picked is not None
+    found = Confirmation(picked.cell, Mode.SUBMIT, {"latency_ms": replace(picked.figures["latency_ms"], value=9.0)})
+    confirmed = replace(results, confirmations={picked.cell: found})
+    manifest = manifest_of(export_tier(confirmed, "entry", tmp_path / "bundle"))
+    assert manifest["confirmed"] == found.to_json()
+    assert manifest["confirmed_breaks"] == "latency <= 3 ms"
+    unconfirmed = manifest_of(export_tier(results, "entry", tmp_path / "other"))
+    assert (unconfirmed["confirmed"], unconfirmed["confirmed_breaks"]) == (None, None)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from litefront.objectives.devices import DeviceFacts
-from litefront.objectives.latency import Timing
 from litefront.objectives.screening import PairedScores
+from litefront.objectives.timing import Timing
 from litefront.search.screening import WORTHWHILE_S, Screened, Screening, worthwhile_screening
 from litefront.search.stage_calls import Look, StageCall, StageCalls
 from litefront.search.store import ArtifactStore, StageRecord

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from litefront.objectives.devices import DelegateFacts, DeviceFacts
-from litefront.objectives.latency import Timing
+from litefront.objectives.timing import Timing
 from litefront.search.stage_calls import STAGES, Look, StageCall, StageCalls
 from litefront.search.store import StageRecord
 from litefront.search.task import Dataset, Task

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from litefront.objectives.devices import HostDevice
-from litefront.objectives.latency import Timing
 from litefront.objectives.screening import PairedScores, row_order
+from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_path
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone, Workplace, run_stage

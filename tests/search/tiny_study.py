@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from litefront.objectives.latency import Timing
+from litefront.objectives.timing import Timing
 from litefront.search.study_file import StudyFile, read_study_file
 
-SHORT_TIMING = Timing(min_rounds=3, round_s=0.005, max_s=0.05, warm_up_max_s=0.02, cold_starts=1)
+SHORT_TIMING = Timing(min_rounds=3, round_s=0.005, max_s=0.05, warm_up_max_s=0.02, cold_starts=1, repeat_calm_max_s=0.0)
 
 TASK = '''
 """Where does the bright band lie? Learned in a second."""

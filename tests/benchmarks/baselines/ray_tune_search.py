@@ -32,9 +32,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 from litefront.objectives.accuracy import measure_accuracy
 from litefront.objectives.devices import Candidate, HostDevice
-from litefront.objectives.latency import Timing, busy_cores, measure_latency
+from litefront.objectives.latency import busy_cores, measure_latency
 from litefront.objectives.power import PowerInputs
 from litefront.objectives.size import measure_size
+from litefront.objectives.timing import Timing
 from litefront.search.study_file import StudyFile, read_study_file
 from litefront.search.task import Task
 from litefront.search.task_loading import load_task, unpack_task

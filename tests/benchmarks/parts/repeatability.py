@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 from harness.figures import figure
+from harness.ranks import rank_correlation
 from harness.shared_runs import SharedRuns
 
 from litefront.search.front import hypervolume
@@ -42,5 +42,5 @@ def _rank_correlation(one: StudyResults, other: StudyResults) -> tuple[int, floa
     """The number of cells that both have measured, and Spearman's rank correlation of their latencies."""
     first, second = ({record.config: record.value("latency_ms") for record in run.measured} for run in (one, other))
     common = sorted(first.keys() & second.keys())
-    ranks = [np.argsort(np.argsort([latencies[cell] for cell in common])) for latencies in (first, second)]
-    return len(common), float(np.corrcoef(*ranks)[0, 1])
+    ours, theirs = ([latencies[cell] for cell in common] for latencies in (first, second))
+    return len(common), rank_correlation(ours, theirs)

@@ -12,8 +12,8 @@ from typing import Any
 from unittest import mock
 
 from litefront.objectives.devices import Candidate, DeviceFacts
-from litefront.objectives.latency import Timing
 from litefront.objectives.power import HOST_POWER, PowerModel
+from litefront.objectives.timing import Timing
 from litefront.search import sampler, study_run
 from litefront.search.cell_record import CellRecord
 from litefront.search.ledger import Ledger

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from litefront.objectives.devices import DEVICE_KINDS, Candidate, Device, HostDevice
-from litefront.objectives.latency import Timing, measure_latency
+from litefront.objectives.latency import measure_latency
 from litefront.objectives.power import HOST_POWER
+from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError
