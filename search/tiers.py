@@ -77,7 +77,7 @@ def pick(results: StudyResults, tier_name: str) -> Pick:
         trade=compare(runner_up, chosen, results.spec) if runner_up else "no other cell is eligible",
         eligible=len(cells),
         confirmed=confirmed,
-        broken=confirmed and _broken_rule(chosen, confirmed, tier, results.spec),
+        broken=_broken_rule(chosen, confirmed, tier, results.spec) if confirmed else None,
     )
 
 
