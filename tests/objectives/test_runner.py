@@ -238,6 +238,31 @@ def test_a_benchmark_starts_as_many_fresh_processes_as_asked(benchmarked: dict[s
         assert entry["peak_memory_bytes"] >= 0
 
 
+def test_the_memory_of_a_model_is_told_from_that_of_other_files(tmp_path: Path) -> None:
+    megabyte, model = 2**20, tmp_path / "the model.tflite"
+    for path in (model, tmp_path / "library.so"):
+        np.save(path.open("wb"), np.zeros(8 * megabyte, np.uint8))
+    before = runner._mapped_bytes(but=str(model))
+    mapped = [np.load(path, mmap_mode="r") for path in (model, tmp_path / "library.so")]
+    assert all(int(array.sum()) == 0 for array in mapped)
+    assert runner._mapped_bytes(but=str(model)) - before == pytest.approx(8 * megabyte, abs=megabyte)
+
+
+def test_the_peak_of_a_model_is_its_weights_and_little_more(rows_file: Path, tmp_path: Path) -> None:
+    from litefront.spaces.base_model import save_keras
+    from litefront.spaces.batch_size import convert
+    from litefront.spaces.tensorflow_environment import import_keras
+
+    keras = import_keras()
+    layers = [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2**16)]
+    (tmp_path / "wide.tflite").write_bytes(convert(save_keras(keras.Sequential(layers), tmp_path), 1))
+    request = {"model": str(tmp_path / "wide.tflite"), "inputs": str(rows_file), "reference": None}
+    how = {"action": "benchmark", "delegate": "none", "num_threads": 1, "timing": SHORT.to_json()}
+    weights_bytes = 4 * 64 * 2**16
+    for entry in run_request(request | how, timeout_s=120)["cold_starts"]:
+        assert weights_bytes <= entry["peak_memory_bytes"] <= weights_bytes + 4 * 2**20
+
+
 def test_a_benchmark_says_what_ran(benchmarked: dict[str, Any]) -> None:
     assert (benchmarked["delegated_nodes"], benchmarked["nodes"]) == (4, 4)
     assert benchmarked["last_level_cache_bytes"] >= 0
