@@ -31,13 +31,16 @@ class Accuracy(NamedTuple):
     scores: NDArray[np.float64] | None
 
 
-def measure_accuracy(outputs: NDArray[Any], labels: NDArray[Any], metric: str | Metric) -> Accuracy:
+def measure_accuracy(
+    outputs: NDArray[Any], labels: NDArray[Any], metric: str | Metric, *, answers: str | None = None
+) -> Accuracy:
     """Scores a candidate's outputs.
 
     Args:
         outputs: What the model answered, shape `(rows, ...)`.
         labels: What it should have, or the float model's outputs for a fidelity metric; shape `(rows, ...)`.
         metric: A metric's name, import path, or the function itself.
+        answers: What answered, where that is not the device that measures.
 
     Raises:
         CandidateError: If the outputs are not finite.
@@ -51,17 +54,18 @@ def measure_accuracy(outputs: NDArray[Any], labels: NDArray[Any], metric: str | 
         value=float(np.mean(scores)),
         unit=_unit(name),
         provenance=Provenance.MEASURED,
-        source=accuracy_source(metric, f"{len(outputs)} rows"),
+        source=accuracy_source(metric, f"{len(outputs)} rows", answers),
         interval=_interval(scores, function, outputs, labels),
     )
     return Accuracy(figure, scores if scores.ndim else None)
 
 
-def accuracy_source(metric: str | Metric, rows: str) -> str:
-    """How an accuracy was obtained: by which metric, on which rows, against what."""
+def accuracy_source(metric: str | Metric, rows: str, answers: str | None = None) -> str:
+    """How an accuracy was obtained: by which metric, on which rows, against what, and by whose answers."""
     name = _name(metric)
     against = " against the float model" if name in FIDELITY_METRICS else ""
-    return f"{name} on {rows}{against}"
+    by_whom = f", answers of {answers}" if answers else ""
+    return f"{name} on {rows}{against}{by_whom}"
 
 
 def _name(metric: str | Metric) -> str:

@@ -200,7 +200,7 @@ def _reference(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
 def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     outputs, reply = _infer(call, workplace, folder)
     labels = np.load(workplace.store.path(call.inputs["labels"]))
-    accuracy = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by)
+    accuracy = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by, answers=reply.get("answers"))
     facts = {"figures": {"accuracy": accuracy.figure.to_json()}, "counted": _delegation(reply)}
     if accuracy.scores is None:
         return _Output(facts=facts)
@@ -221,7 +221,7 @@ def _screening(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
         facts={
             "paired_scores": asdict(PairedScores.of(accuracy.scores, baseline[picked])),
             "unit": accuracy.figure.unit,
-            "source": accuracy_source(metric, f"{last} of {len(labels)} rows"),
+            "source": accuracy_source(metric, f"{last} of {len(labels)} rows", reply.get("answers")),
             "counted": _delegation(reply),
         }
     )

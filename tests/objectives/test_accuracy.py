@@ -158,3 +158,10 @@ def test_a_resample_that_the_metric_cannot_score_is_left_out(metric: Any) -> Non
     assert figure.value == pytest.approx(0.1)
     assert figure.interval is not None
     assert figure.interval[0] == pytest.approx(0.1)
+
+
+def test_answers_of_another_machine_are_called_so() -> None:
+    outputs, labels = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1])
+    assert measure_accuracy(outputs, labels, "top1").figure.source == "top1 on 2 rows"
+    elsewhere = measure_accuracy(outputs, labels, "top1", answers="this machine").figure
+    assert elsewhere.source == "top1 on 2 rows, answers of this machine"

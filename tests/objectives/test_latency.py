@@ -32,6 +32,14 @@ def test_latency_is_the_median_of_the_rounds_medians() -> None:
     assert figures["latency_ms"].source == "p50 of a call over 3 rounds, 30 calls"
 
 
+def test_what_stands_for_a_statistic_is_said() -> None:
+    rounds = [entry | {"median_is": "mean", "p90_is": "p95"} for entry in (a_round(4), a_round(2), a_round(3))]
+    figures = measure_latency([rounds], batch_size=6)
+    assert figures["latency_ms"].source == "mean of a call over 3 rounds, 30 calls"
+    assert figures["latency_p90_ms"].source == "p95 of a call, no less than its p90, over 3 rounds, 30 calls"
+    assert figures["throughput_per_s"].source == "batch / mean over 3 rounds, 30 calls"
+
+
 def test_throughput_is_batch_by_latency_and_turns_the_interval() -> None:
     figure = measure_latency([[a_round(4), a_round(2), a_round(3)]], batch_size=6)["throughput_per_s"]
     assert figure.value == pytest.approx(6 / 0.003)
