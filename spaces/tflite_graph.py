@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -61,13 +62,18 @@ class TensorFacts:
         """Number of values."""
         return int(np.prod(self.shape, dtype=np.int64))
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its type as numpy has it."""
+        return np.dtype(_NUMPY_TYPES[self.type])
+
     def zeros(self) -> int:
         """Number of stored values that stand for zero."""
         if self.type == "INT4":
             packed = np.frombuffer(self.data, "u1")
             nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).reshape(-1)[: self.elements]
             return int(np.count_nonzero(nibbles == (self.zero_point & 0xF)))
-        values = np.frombuffer(self.data, _NUMPY_TYPES[self.type])
+        values = np.frombuffer(self.data, self.dtype)
         return int(np.count_nonzero(values == self.zero_point))
 
 
@@ -146,6 +152,11 @@ class TfliteGraph:
         subgraph = self._model.Subgraphs(0)
         tensors = self._tensors(0)
         return tuple(tensors[subgraph.Outputs(i)] for i in range(subgraph.OutputsLength()))
+
+    @property
+    def nodes(self) -> int:
+        """Number of operators of the main graph, casts among them: what a delegate can take."""
+        return int(self._model.Subgraphs(0).OperatorsLength())
 
     @cached_property
     def has_custom_ops(self) -> bool:
