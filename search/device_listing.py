@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from litefront.objectives.devices import DEVICE_KINDS, DeviceFacts
+from litefront.objectives.devices import DeviceFacts
+from litefront.search.device_spec import DEVICE_SPECS
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import InputError
 
@@ -16,9 +17,13 @@ _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 def device_rows() -> list[dict[str, str]]:
     """One row a device kind, its delegates and its energy counters: whether it is there, and what or why not."""
     rows = []
-    for kind, make in DEVICE_KINDS.items():
+    for kind, spec in DEVICE_SPECS.items():
+        if needed := [name for name, key in spec.model_fields.items() if key.is_required()]:
+            because = f"it needs an entry in a study, with {', '.join(needed)}"
+            rows.append({"what": kind, "can_measure": "no", "because": because})
+            continue
         try:
-            facts = make().probe()
+            facts = spec(kind=kind).open().probe()
         except InputError as error:
             rows.append({"what": kind, "can_measure": "no", "because": str(error)})
             continue

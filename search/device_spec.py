@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from litefront.objectives.devices import DEVICE_KINDS, Device, open_device
+from litefront.objectives.power import POWER_MODELS
 
-__all__ = ["DEVICE_SPECS", "BaseDeviceSpec", "DelegatesSpec", "DeviceSpec", "ExternalDelegateSpec", "HostSpec"]
+__all__ = [
+    "DEVICE_SPECS",
+    "AndroidDelegatesSpec",
+    "AndroidGpuSpec",
+    "AndroidNnapiSpec",
+    "AndroidSpec",
+    "BaseDeviceSpec",
+    "DelegatesSpec",
+    "DeviceSpec",
+    "ExternalDelegateSpec",
+    "HostSpec",
+]
 
 # What the search makes of a device's answers; the device itself does not need to know.
 _POLICY = ("kind", "missing_delegates", "partial_delegation", "software_delegates")
@@ -66,6 +79,10 @@ class BaseDeviceSpec(BaseModel):
         """Makes the device."""
         return open_device(self.settings())
 
+    def beside(self, folder: Path) -> Self:
+        """The same with its paths on this machine taken from a folder, the study's, if they are relative."""
+        return self
+
 
 class HostSpec(BaseDeviceSpec):
     """This machine, or a node of a cluster that offers the device.
@@ -78,7 +95,106 @@ class HostSpec(BaseDeviceSpec):
     delegates: DelegatesSpec = DelegatesSpec()
 
 
-DEVICE_SPECS: dict[str, type[BaseDeviceSpec]] = {"host": HostSpec}
+class AndroidGpuSpec(BaseModel):
+    """How `benchmark_model` makes its GPU delegate; what is left out is the tool's own default.
+
+    Attributes:
+        precision_loss_allowed: Whether float32 may be computed in float16.
+        backend: OpenCL (`cl`) or OpenGL (`gl`), with an error where that one is not there.
+        sustained_speed: Whether it prepares for many calls instead of one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision_loss_allowed: bool | None = None
+    backend: Literal["cl", "gl"] | None = None
+    sustained_speed: bool | None = None
+
+
+class AndroidNnapiSpec(BaseModel):
+    """How `benchmark_model` makes its NNAPI delegate; what is left out is the tool's own default.
+
+    Attributes:
+        accelerator_name: The accelerator; without one any but NNAPI's own CPU kernels.
+        execution_preference: What the accelerator is to save.
+        allow_fp16: Whether float32 may be computed in float16.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accelerator_name: str | None = None
+    execution_preference: Literal["fast_single_answer", "sustained_speed", "low_power"] | None = None
+    allow_fp16: bool | None = None
+
+
+class AndroidDelegatesSpec(BaseModel):
+    """What a phone's delegates are created with; NNAPI and an external delegate are offered only if they stand here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gpu: AndroidGpuSpec | None = None
+    nnapi: AndroidNnapiSpec | None = None
+    external: ExternalDelegateSpec | None = None
+
+    @model_validator(mode="after")
+    def _check_external(self) -> Self:
+        if self.external is None:
+            return self
+        if not self.external.library.startswith("/"):
+            raise ValueError(
+                f"`external.library` must be a whole path on the phone, but got {self.external.library!r}."
+            )
+        # The tool splits them there, and leaves out without a word what does not come to a name and a value.
+        pairs = self.external.options.items()
+        if wrong := [name for name, value in pairs if set(":;") & set(f"{name}{value}")]:
+            raise ValueError(f"`external.options` must not hold `:` or `;`, but {', '.join(wrong)} does.")
+        return self
+
+
+def _power_model(name: str) -> str:
+    if name not in POWER_MODELS:
+        raise ValueError(f"`power` must be one of {', '.join(POWER_MODELS)}, but got {name!r}.")
+    return name
+
+
+_ON_A_PHONE = "/data/local/tmp/"
+
+
+class AndroidSpec(BaseDeviceSpec):
+    """A phone, through `adb` and LiteRT's `benchmark_model`.
+
+    Attributes:
+        serial: The phone's, as `adb devices` lists it; needed where several are attached.
+        benchmark_model: The tool: a file on this machine, or on the phone under /data/local/tmp.
+        adb: The adb client.
+        cpu_mask: Cores that candidates may use, hexadecimal as `taskset` takes it, in quotes.
+        max_thermal_status: Highest thermal status at which figures are taken: 0 none, 1 light, ... 6 shutdown.
+        cool_down_s: How long a hotter phone is waited for, seconds.
+        fixed_performance: Whether Android's fixed-performance mode is on while figures are taken (Android 11).
+        power: How power is estimated there.
+        delegates: Options of its delegates.
+    """
+
+    kind: Literal["android"] = "android"
+    serial: str | None = Field(default=None, min_length=1)
+    benchmark_model: str = f"{_ON_A_PHONE}benchmark_model"
+    adb: str = "adb"
+    cpu_mask: str | None = Field(default=None, pattern="^(0x)?0*[1-9a-fA-F][0-9a-fA-F]*$")
+    max_thermal_status: int = Field(default=0, ge=0, le=6)
+    cool_down_s: float = Field(default=300.0, ge=0)
+    fixed_performance: bool = False
+    power: Annotated[str, AfterValidator(_power_model)]
+    delegates: AndroidDelegatesSpec = AndroidDelegatesSpec()
+
+    def beside(self, folder: Path) -> Self:
+        """The same with the tool, and a client that is a path, taken from the study's folder."""
+        changes = {"benchmark_model": str(folder / self.benchmark_model)}
+        if "/" in self.adb:
+            changes["adb"] = str(folder / self.adb)
+        return self.model_copy(update=changes)
+
+
+DEVICE_SPECS: dict[str, type[BaseDeviceSpec]] = {"host": HostSpec, "android": AndroidSpec}
 """What an entry says, by its kind."""
 
 
@@ -94,7 +210,7 @@ def _kind_of(entry: Any) -> Any:
 
 
 DeviceSpec = Annotated[
-    Annotated[HostSpec, Tag("host")],
+    Annotated[HostSpec, Tag("host")] | Annotated[AndroidSpec, Tag("android")],
     Discriminator(_kind_of),
     BeforeValidator(_check_kind),
 ]

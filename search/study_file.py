@@ -79,7 +79,9 @@ def read_study_file(study: str) -> StudyFile:
         raise InputError(_by_line([*repeated, *_problems(error, node, path)])) from None
     if repeated:
         raise InputError(repeated)
-    return StudyFile(spec, path.resolve())
+    path = path.resolve()
+    devices = {name: device.beside(path.parent) for name, device in spec.devices.items()}
+    return StudyFile(spec.model_copy(update={"devices": devices}), path)
 
 
 def _find(study: str) -> Path:

@@ -202,6 +202,10 @@ class TierSpec(_Strict):
         return self
 
 
+def _only_the_host() -> dict[str, DeviceSpec]:
+    return {"host": HostSpec()}
+
+
 class StudySpec(_Strict):
     """A whole study; the attributes are the keys of a study file."""
 
@@ -222,7 +226,7 @@ class StudySpec(_Strict):
     budget: Budget = Budget()
     sampler: SamplerName = SamplerName.TPE
     seed: int = Field(default=0, ge=0)
-    devices: dict[str, DeviceSpec] = Field(default_factory=lambda: {"host": HostSpec()}, min_length=1)
+    devices: dict[str, DeviceSpec] = Field(default_factory=_only_the_host, min_length=1)
     tiers: dict[str, TierSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from litefront.objectives.devices.android import AndroidDevice
 from litefront.objectives.devices.device import Candidate, DelegateFacts, Device, DeviceFacts
 from litefront.objectives.devices.host import HostDevice
 
-__all__ = ["DEVICE_KINDS", "Candidate", "DelegateFacts", "Device", "DeviceFacts", "HostDevice", "open_device"]
+__all__ = [
+    "DEVICE_KINDS",
+    "AndroidDevice",
+    "Candidate",
+    "DelegateFacts",
+    "Device",
+    "DeviceFacts",
+    "HostDevice",
+    "open_device",
+]
 
-DEVICE_KINDS: dict[str, Callable[..., Device]] = {"host": HostDevice}
+DEVICE_KINDS: dict[str, Callable[..., Device]] = {"host": HostDevice, "android": AndroidDevice}
 """What makes each device kind, by its name in a study file."""
 
 

@@ -31,3 +31,11 @@ def test_what_cannot_be_measured_has_a_reason(rows: dict[str, dict[str, str]]) -
     counters = rows["host, energy counters"]
     assert counters["can_measure"] == "no"
     assert "power is modelled" in counters["because"]
+
+
+def test_a_kind_that_needs_an_entry_says_what_it_must_hold(rows: dict[str, dict[str, str]]) -> None:
+    assert rows["android"] == {
+        "what": "android",
+        "can_measure": "no",
+        "because": "it needs an entry in a study, with power",
+    }

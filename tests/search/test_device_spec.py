@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from litefront.objectives.devices import DEVICE_KINDS, HostDevice
+from litefront.objectives.devices import DEVICE_KINDS, AndroidDevice, HostDevice
 from litefront.search.device_spec import DEVICE_SPECS, BaseDeviceSpec, DeviceSpec
 
 READER: TypeAdapter[BaseDeviceSpec] = TypeAdapter(DeviceSpec)
@@ -29,4 +31,46 @@ def test_a_spec_goes_through_json_whole() -> None:
 @pytest.mark.parametrize("entry", [{"kind": "toaster"}, {}, 3, {"kind": "host", "serial": "1"}])
 def test_what_is_no_device_is_refused(entry: object) -> None:
     with pytest.raises(ValidationError):
+        READER.validate_python(entry)
+
+
+PHONE = {"kind": "android", "power": "x86-host-1"}
+
+
+def test_a_phone_is_made_from_its_entry() -> None:
+    entry = PHONE | {"serial": "28151FDH", "cpu_mask": "f0", "delegates": {"gpu": {"backend": "cl"}, "nnapi": {}}}
+    spec = READER.validate_python(entry)
+    assert isinstance(spec.open(), AndroidDevice)
+    assert spec.settings() == entry | {
+        "benchmark_model": "/data/local/tmp/benchmark_model",
+        "adb": "adb",
+        "max_thermal_status": 0,
+        "cool_down_s": 300.0,
+        "fixed_performance": False,
+    }
+
+
+def test_a_phones_paths_are_taken_from_the_studys_folder_unless_they_are_on_the_phone() -> None:
+    here = READER.validate_python(PHONE | {"benchmark_model": "tools/benchmark_model", "adb": "tools/adb"})
+    assert here.beside(Path("/study")).settings()["benchmark_model"] == "/study/tools/benchmark_model"
+    assert here.beside(Path("/study")).settings()["adb"] == "/study/tools/adb"
+    there = READER.validate_python(PHONE)
+    assert there.beside(Path("/study")) == there
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"kind": "android"}, "power"),
+        (PHONE | {"power": "fusion"}, "`power` must be one of x86-host-1"),
+        (PHONE | {"cpu_mask": "0"}, "cpu_mask"),
+        (PHONE | {"cpu_mask": "big"}, "cpu_mask"),
+        (PHONE | {"max_thermal_status": 7}, "max_thermal_status"),
+        (PHONE | {"delegates": {"gpu": {"backend": "vulkan"}}}, "backend"),
+        (PHONE | {"delegates": {"external": {"library": "lib.so"}}}, "must be a whole path on the phone"),
+        (PHONE | {"delegates": {"external": {"library": "/a", "options": {"a": "b:c"}}}}, "must not hold `:` or `;`"),
+    ],
+)
+def test_a_phone_that_cannot_be_is_refused_with_the_rule(entry: object, problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
         READER.validate_python(entry)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from litefront.objectives.devices import DEVICE_KINDS
 from litefront.search.study_file import read_study_file, ready_made_studies
 from litefront.spaces.errors import InputError
 
@@ -63,7 +64,7 @@ UGLY_PROBLEMS = {
     (9, "load.samples_per_s: Input should be greater than 0, but got -3."),
     (9, "load.unit: Unknown key; valid here: samples_per_s."),
     (10, "sampler: Input should be 'tpe', 'nsga2', 'nsga3', 'random' or 'exhaustive', but got 'grid'."),
-    (13, "devices.host: `kind` must be one of host, but got 'toaster'."),
+    (13, f"devices.host: `kind` must be one of {', '.join(DEVICE_KINDS)}, but got 'toaster'."),
     (
         17,
         "tiers.entry.limits.latency: A limit must be one of accuracy, size_bytes, download_bytes, latency_ms, "
