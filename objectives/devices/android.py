@@ -42,9 +42,9 @@ from litefront.objectives.devices.benchmark_model import ONE_CALL, PHONE_FOLDER,
 from litefront.objectives.devices.device import Candidate, DelegateFacts, DeviceFacts
 from litefront.objectives.devices.execution import DelegateOptions
 from litefront.objectives.devices.host import HostDevice
-from litefront.objectives.latency import Timing
 from litefront.objectives.power import POWER_MODELS, PowerModel
 from litefront.objectives.runner import is_steady
+from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import CandidateError, InputError
 
