@@ -518,6 +518,12 @@ def _mapped_bytes(but: str) -> int:
 
 def _processor() -> str:
     try:
+        # A board's own name: many an ARM kernel names no processor, and two boards must not be taken for one.
+        with open("/proc/device-tree/model", encoding="utf-8") as file:
+            return file.read().strip("\0\n")
+    except OSError:
+        pass
+    try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
                 if line.startswith(("model name", "Model", "Hardware")):

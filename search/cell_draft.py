@@ -16,6 +16,9 @@ from litefront.spaces.deployment_config import DeploymentConfig
 
 __all__ = ["CellDraft"]
 
+# What a timing says of its machine; only some devices tell their health.
+_KEPT_OF_TIMINGS = ("load_average", "steal_s", "health")
+
 
 class CellDraft:
     """What is known of a cell so far.
@@ -84,7 +87,7 @@ class CellDraft:
         self.facts["timings"] = [
             timing_facts(taken, reference_ms)
             | {"had_reference": "reference_ms" in timing.facts["rounds"][0]}
-            | {name: timing.facts[name] for name in ("load_average", "steal_s")}
+            | {name: timing.facts[name] for name in _KEPT_OF_TIMINGS if name in timing.facts}
             for timing, taken in zip(timings, rounds, strict=True)
         ]
         if reference_ms is not None:

@@ -21,6 +21,7 @@ __all__ = [
     "DeviceSpec",
     "ExternalDelegateSpec",
     "HostSpec",
+    "SshSpec",
 ]
 
 # What the search makes of a device's answers; the device itself does not need to know.
@@ -194,7 +195,41 @@ class AndroidSpec(BaseDeviceSpec):
         return self.model_copy(update=changes)
 
 
-DEVICE_SPECS: dict[str, type[BaseDeviceSpec]] = {"host": HostSpec, "android": AndroidSpec}
+class SshSpec(BaseDeviceSpec):
+    """A Linux board that the user's own OpenSSH client reaches.
+
+    Attributes:
+        host: The board, as ssh takes it: a name, `user@name`, or a host of the ssh configuration.
+        power: What its power is modelled with.
+        python: Its Python, with numpy and ai-edge-litert: on its path, absolute, or relative to its home directory.
+        folder: Where files are kept there, relative to its home directory.
+        delegates: Options of its delegates; paths in them are the board's.
+        connect_timeout_s: How long it may take to answer.
+        config: An ssh configuration in the place of the user's own, relative to the study's folder.
+        max_absence_s: How long a board that is lost during a study is waited for.
+        cool_down_s: Pause before a measurement is taken again that throttling has spoilt.
+    """
+
+    kind: Literal["ssh"] = "ssh"
+    # What begins with a hyphen would be an option of ssh.
+    host: str = Field(pattern=r"^[^\s-]\S*$")
+    power: Annotated[str, AfterValidator(_power_model)]
+    python: str = Field(default="python3", min_length=1)
+    folder: str = Field(default=".cache/litefront", min_length=1)
+    delegates: DelegatesSpec = DelegatesSpec()
+    connect_timeout_s: int = Field(default=10, ge=1)
+    config: str | None = None
+    max_absence_s: float = Field(default=180.0, ge=0)
+    cool_down_s: float = Field(default=60.0, ge=0)
+
+    def beside(self, folder: Path) -> Self:
+        """The same with `config` taken from the study's folder."""
+        if self.config is None:
+            return self
+        return self.model_copy(update={"config": str(folder / Path(self.config).expanduser())})
+
+
+DEVICE_SPECS: dict[str, type[BaseDeviceSpec]] = {"host": HostSpec, "ssh": SshSpec, "android": AndroidSpec}
 """What an entry says, by its kind."""
 
 
@@ -210,7 +245,7 @@ def _kind_of(entry: Any) -> Any:
 
 
 DeviceSpec = Annotated[
-    Annotated[HostSpec, Tag("host")] | Annotated[AndroidSpec, Tag("android")],
+    Annotated[HostSpec, Tag("host")] | Annotated[SshSpec, Tag("ssh")] | Annotated[AndroidSpec, Tag("android")],
     Discriminator(_kind_of),
     BeforeValidator(_check_kind),
 ]

@@ -202,7 +202,7 @@ class TierSpec(_Strict):
         return self
 
 
-def _only_the_host() -> dict[str, DeviceSpec]:
+def _this_machine() -> dict[str, DeviceSpec]:
     return {"host": HostSpec()}
 
 
@@ -226,7 +226,7 @@ class StudySpec(_Strict):
     budget: Budget = Budget()
     sampler: SamplerName = SamplerName.TPE
     seed: int = Field(default=0, ge=0)
-    devices: dict[str, DeviceSpec] = Field(default_factory=_only_the_host, min_length=1)
+    devices: dict[str, DeviceSpec] = Field(default_factory=_this_machine, min_length=1)
     tiers: dict[str, TierSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")

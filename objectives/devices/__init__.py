@@ -8,6 +8,7 @@ from typing import Any
 from litefront.objectives.devices.android import AndroidDevice
 from litefront.objectives.devices.device import Candidate, DelegateFacts, Device, DeviceFacts
 from litefront.objectives.devices.host import HostDevice
+from litefront.objectives.devices.ssh import SshDevice
 
 __all__ = [
     "DEVICE_KINDS",
@@ -17,10 +18,11 @@ __all__ = [
     "Device",
     "DeviceFacts",
     "HostDevice",
+    "SshDevice",
     "open_device",
 ]
 
-DEVICE_KINDS: dict[str, Callable[..., Device]] = {"host": HostDevice, "android": AndroidDevice}
+DEVICE_KINDS: dict[str, Callable[..., Device]] = {"host": HostDevice, "ssh": SshDevice, "android": AndroidDevice}
 """What makes each device kind, by its name in a study file."""
 
 

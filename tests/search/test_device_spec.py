@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from litefront.objectives.devices import DEVICE_KINDS, AndroidDevice, HostDevice
+from litefront.objectives.devices import DEVICE_KINDS, AndroidDevice, HostDevice, SshDevice
 from litefront.search.device_spec import DEVICE_SPECS, BaseDeviceSpec, DeviceSpec
 
 READER: TypeAdapter[BaseDeviceSpec] = TypeAdapter(DeviceSpec)
@@ -21,6 +21,46 @@ def test_a_device_is_made_from_its_settings_and_not_from_what_the_search_makes_o
     spec = READER.validate_python({"kind": "host", "missing_delegates": "error", "software_delegates": True})
     assert spec.settings() == {"kind": "host", "delegates": {}}
     assert isinstance(spec.open(), HostDevice)
+
+
+def test_an_ssh_board_is_made_from_its_entry_alone() -> None:
+    spec = READER.validate_python({"kind": "ssh", "host": "pi@10.0.0.7", "power": "x86-host-1", "connect_timeout_s": 3})
+    assert spec.settings() == {
+        "kind": "ssh",
+        "host": "pi@10.0.0.7",
+        "power": "x86-host-1",
+        "python": "python3",
+        "folder": ".cache/litefront",
+        "delegates": {},
+        "connect_timeout_s": 3,
+        "max_absence_s": 180.0,
+        "cool_down_s": 60.0,
+    }
+    # Nothing is asked of the board before it is needed.
+    assert isinstance(spec.open(), SshDevice)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"host": None}, "host"),
+        ({"host": "-oProxyCommand=true"}, "host"),
+        ({"host": "two words"}, "host"),
+        ({"power": "nuclear"}, "`power` must be one of x86-host-1.*, but got 'nuclear'"),
+        ({"connect_timeout_s": 0}, "connect_timeout_s"),
+        ({"max_absence_s": -1}, "max_absence_s"),
+        ({"port": 22}, "port"),
+    ],
+)
+def test_what_is_no_ssh_board_is_refused(change: dict[str, object], problem: str) -> None:
+    entry = {"kind": "ssh", "host": "pi", "power": "x86-host-1"}
+    with pytest.raises(ValidationError, match=problem):
+        READER.validate_python(entry | change)
+
+
+def test_a_board_without_named_power_is_refused() -> None:
+    with pytest.raises(ValidationError, match="power"):
+        READER.validate_python({"kind": "ssh", "host": "pi"})
 
 
 def test_a_spec_goes_through_json_whole() -> None:

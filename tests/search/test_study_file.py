@@ -199,3 +199,12 @@ def test_ready_made_studies_are_read_by_name() -> None:
     assert "mnist" in studies
     for name, path in studies.items():
         assert read_study_file(name).path == path.resolve()
+
+
+def test_an_ssh_configuration_is_relative_to_the_studys_folder(tmp_path: Path) -> None:
+    entry = "kind: ssh, host: pi, power: x86-host-1"
+    text = GOOD + f"devices: {{a: {{{entry}, config: boards/config}}, b: {{{entry}, config: ~/c}}, c: {{{entry}}}}}\n"
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+    devices = read_study_file(str(tmp_path)).spec.devices
+    given = [devices[name].settings().get("config") for name in "abc"]
+    assert given == [str(tmp_path / "boards/config"), str(Path.home() / "c"), None]
