@@ -15,8 +15,8 @@ from litefront.objectives.devices.board_agent import throttling
 from litefront.objectives.devices.device import Candidate, DeviceFacts
 from litefront.objectives.devices.execution import DelegateOptions, execution
 from litefront.objectives.devices.ssh_connection import BoardRefusalError, SshConnection
-from litefront.objectives.latency import Timing
 from litefront.objectives.power import POWER_MODELS, PowerModel
+from litefront.objectives.timing import Timing
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 

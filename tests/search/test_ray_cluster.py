@@ -132,7 +132,7 @@ def make_bench(cluster: TwoNodes, request: pytest.FixtureRequest) -> Iterator[Ca
 
     def make(model: str = "", **options: Any) -> Bench:
         def workers(store: ArtifactStore, loaded: LoadedTask) -> RayWorkers:
-            return RayWorkers(store, loaded.packed, "host", "host", address=cluster.address, **options)
+            return RayWorkers(store, loaded.packed, "host", {"kind": "host"}, address=cluster.address, **options)
 
         task = TASK.replace("def trained_model():\n", f"def trained_model():\n    {model}\n")
         made.append(Bench(workers, cluster.hidden / request.node.name, task))
@@ -157,12 +157,12 @@ def run_at(bench: Bench, place: Place, call: StageCall) -> StageDone:
 
 def test_a_cluster_without_the_device_says_what_to_do(cluster: TwoNodes, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ray start .*--resources='\{\"device:board\": 1\}'"):
-        RayWorkers(ArtifactStore(tmp_path), b"", "board", "host", address=cluster.address)
+        RayWorkers(ArtifactStore(tmp_path), b"", "board", {"kind": "host"}, address=cluster.address)
 
 
 def test_an_address_where_nothing_answers_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must answer at '127.0.0.1:1', but nothing does"):
-        RayWorkers(ArtifactStore(tmp_path), b"", "host", "host", address="127.0.0.1:1")
+        RayWorkers(ArtifactStore(tmp_path), b"", "host", {"kind": "host"}, address="127.0.0.1:1")
 
 
 def test_artifacts_travel_to_a_node_that_does_not_see_the_store_and_back(make_bench: Callable[..., Bench]) -> None:

@@ -61,7 +61,7 @@ def serial(store: ArtifactStore, loaded: LoadedTask) -> Workers:
 
 
 def on_ray(store: ArtifactStore, loaded: LoadedTask) -> Workers:
-    return RayWorkers(store, loaded.packed, "host", "host", cores=2)
+    return RayWorkers(store, loaded.packed, "host", {"kind": "host"}, cores=2)
 
 
 @pytest.fixture(scope="module", params=[serial, on_ray], ids=["serial", "ray"])

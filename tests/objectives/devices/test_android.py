@@ -14,8 +14,9 @@ import pytest
 
 from litefront.objectives.cold_start import measure_cold_start
 from litefront.objectives.devices import AndroidDevice, Candidate, benchmark_model
-from litefront.objectives.latency import Timing, measure_latency
+from litefront.objectives.latency import measure_latency
 from litefront.objectives.power import HOST_POWER
+from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError

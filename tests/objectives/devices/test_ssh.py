@@ -20,8 +20,9 @@ import pytest
 from litefront.objectives.devices import Candidate, HostDevice, SshDevice, open_device
 from litefront.objectives.devices.board import Board
 from litefront.objectives.devices.ssh_connection import ConnectionLostError, SshConnection
-from litefront.objectives.latency import Timing, measure_latency
+from litefront.objectives.latency import measure_latency
 from litefront.objectives.power import POWER_MODELS
+from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
