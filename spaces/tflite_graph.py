@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from litefront.spaces.quantization import Quantization
 
-__all__ = ["GraphFacts", "TensorFacts", "TfliteGraph"]
+__all__ = ["GraphFacts", "OperatorFacts", "TensorFacts", "TfliteGraph"]
 
 _TYPE_NAMES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _OPERATOR_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
@@ -97,7 +97,16 @@ class GraphFacts:
 
 
 @dataclass(frozen=True)
-class _Operator:
+class OperatorFacts:
+    """One operator of the graph.
+
+    Attributes:
+        name: Its name in the `.tflite` schema, such as CONV_2D.
+        inputs: Indices of its inputs; -1 for one that is left out.
+        outputs: Indices of its outputs.
+        tensors: The tensors that these count in.
+    """
+
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -161,18 +170,18 @@ class TfliteGraph:
     @cached_property
     def has_custom_ops(self) -> bool:
         """Whether the file needs an operator that LiteRT does not bring."""
-        return any(operator.name == "CUSTOM" for operator in self._operators)
+        return any(operator.name == "CUSTOM" for operator in self.operators)
 
     @cached_property
     def weight_types(self) -> frozenset[str]:
         """The types in which weights are stored."""
-        kernels = (operator.kernel() for operator in self._operators)
+        kernels = (operator.kernel() for operator in self.operators)
         return frozenset(kernel.type for kernel in kernels if kernel is not None)
 
     @property
     def constants(self) -> Iterator[TensorFacts]:
         """Every weight and bias."""
-        for operator in self._operators:
+        for operator in self.operators:
             yield from operator.constants()
 
     def facts(self, quantization: Quantization) -> GraphFacts:
@@ -181,9 +190,9 @@ class TfliteGraph:
         Args:
             quantization: What was asked for; the shares are counted against it.
         """
-        prunable = [op.kernel() for op in self._operators if op.name in _PRUNABLE_KERNELS]
-        kernels = [kernel for op in self._operators if (kernel := op.kernel()) is not None]
-        computing = [op for op in self._operators if op.name not in ("QUANTIZE", "DEQUANTIZE")]
+        prunable = [op.kernel() for op in self.operators if op.name in _PRUNABLE_KERNELS]
+        kernels = [kernel for op in self.operators if (kernel := op.kernel()) is not None]
+        computing = [op for op in self.operators if op.name not in ("QUANTIZE", "DEQUANTIZE")]
         as_asked = sum(kernel.elements for kernel in kernels if kernel.type == quantization.weight_type)
         return GraphFacts(
             prunable_sparsity=_sparsity(kernel for kernel in prunable if kernel is not None),
@@ -193,26 +202,27 @@ class TfliteGraph:
             ops_quantized=sum(self._is_quantized(op, quantization) for op in computing),
         )
 
-    def _is_quantized(self, op: _Operator, quantization: Quantization) -> bool:
+    def _is_quantized(self, op: OperatorFacts, quantization: Quantization) -> bool:
         if quantization.is_static_range:
             return all(op.tensors[index].type == quantization.activation_type for index in op.outputs)
         kernel = op.kernel()
         return kernel is not None and kernel.type == quantization.weight_type != "FLOAT32"
 
     @cached_property
-    def _operators(self) -> tuple[_Operator, ...]:
+    def operators(self) -> tuple[OperatorFacts, ...]:
+        """Every operator, in the order in which they run."""
         return tuple(
             operator for index in range(self._model.SubgraphsLength()) for operator in self._operators_of(index)
         )
 
-    def _operators_of(self, subgraph_index: int) -> Iterator[_Operator]:
+    def _operators_of(self, subgraph_index: int) -> Iterator[OperatorFacts]:
         subgraph = self._model.Subgraphs(subgraph_index)
         tensors = self._tensors(subgraph_index)
         for index in range(subgraph.OperatorsLength()):
             operator = subgraph.Operators(index)
             inputs = tuple(operator.Inputs(i) for i in range(operator.InputsLength()))
             outputs = tuple(operator.Outputs(i) for i in range(operator.OutputsLength()))
-            yield _Operator(self._name(operator), inputs, outputs, tensors)
+            yield OperatorFacts(self._name(operator), inputs, outputs, tensors)
 
     def _tensors(self, subgraph_index: int) -> tuple[TensorFacts, ...]:
         subgraph = self._model.Subgraphs(subgraph_index)
