@@ -173,6 +173,10 @@ def power_inputs(record: CellRecord) -> PowerInputs:
         busy_cores=record.facts["busy_cores"],
         model_bytes=int(record.value("size_bytes")),
         last_level_cache_bytes=record.facts["last_level_cache_bytes"],
+        delegate=record.config.delegate,
+        num_threads=record.config.num_threads,
+        latency_error=record.facts.get("latency_error", 0.0),
+        core_latency_ms=record.facts.get("core_latency_ms"),
     )
 
 

@@ -6,9 +6,20 @@ import dataclasses
 
 import pytest
 
+from litefront.objectives.device_profile import profile_names, read_profile
 from litefront.objectives.measurement import Provenance
-from litefront.objectives.power import HOST_POWER, PowerInputs, PowerModel, utilisation
+from litefront.objectives.power import (
+    HOST_POWER,
+    POWER_MODELS,
+    AcceleratorPower,
+    PowerInputs,
+    PowerModel,
+    power_model_of,
+    utilisation,
+)
+from litefront.spaces.delegate import Delegate
 from litefront.spaces.quantization import Quantization
+from tests.objectives.made_profile import made_profile
 
 MODEL = PowerModel("by-hand", core_w=2.0, wake_s=0.001, memory_pj_per_byte=100.0)
 """A wake-up of 2 W x 1 ms = 2 mJ."""
@@ -119,3 +130,66 @@ def test_the_same_inputs_give_the_same_figure() -> None:
 
 def test_the_hosts_parameters_are_those_of_the_docstring() -> None:
     assert (HOST_POWER.core_w, HOST_POWER.wake_s, HOST_POWER.memory_pj_per_byte) == (4.0, 133e-6, 160.0)
+
+
+def test_each_thread_takes_a_core_of_its_own_power() -> None:
+    # Two cores of 2 W and then little ones of 0.5 W; 1.5 cores' work is spread over all that are taken.
+    phone = dataclasses.replace(MODEL, further_cores_w=(2.0, 0.5))
+    assert [phone.mean_core_w(threads) for threads in (1, 2, 3, 4)] == [2.0, 2.0, 1.5, 1.25]
+    assert phone.call_energy_mj(changed(num_threads=3)) == pytest.approx(37.5 * 1.5 / 2)
+
+
+def test_the_hosts_threads_are_all_alike() -> None:
+    assert HOST_POWER.mean_core_w(8) == 4.0
+
+
+ACCELERATED = dataclasses.replace(MODEL, accelerators={Delegate.NPU: AcceleratorPower(watts=3.0, sigma=0.2)})
+
+
+def test_an_accelerators_power_stands_beside_what_the_cores_do() -> None:
+    # 3 W x 10 ms, and 1.25 x 2 W x 0.1 core x 10 ms.
+    assert ACCELERATED.call_energy_mj(changed(delegate=Delegate.NPU, busy_cores=0.1)) == pytest.approx(32.5)
+    assert ACCELERATED.call_energy_mj(INPUTS) == MODEL.call_energy_mj(INPUTS)
+
+
+def test_a_gpu_takes_its_share_of_what_a_core_takes_where_that_is_known() -> None:
+    gpu = {Delegate.GPU: AcceleratorPower(watts=3.0, sigma=0.17, cpu_energy_ratio=0.29)}
+    model = dataclasses.replace(MODEL, accelerators=gpu)
+    on_gpu = changed(delegate=Delegate.GPU, busy_cores=0.0)
+    assert model.call_energy_mj(on_gpu) == pytest.approx(30.0)
+    # 0.29 x 1.25 x 2 W x 40 ms, whatever the GPU's own time and the model's quantization
+    known = dataclasses.replace(on_gpu, core_latency_ms=40.0, quantization=Quantization.INT8)
+    assert model.call_energy_mj(known) == pytest.approx(29.0)
+
+
+def test_each_part_has_its_own_band() -> None:
+    # One core whose power was measured, 0.10, and a modelled time, 0.40, beside u's 0.10: 0.4243 in all.
+    model = dataclasses.replace(MODEL, core_sigma=0.10)
+    figure = model.energy(changed(latency_error=0.40))
+    assert figure.interval == pytest.approx((37.5 / 2.0096, 37.5 * 2.0096), rel=0.04)
+    narrow = ACCELERATED.energy(changed(delegate=Delegate.NPU, busy_cores=0.0))
+    # sqrt(0.20^2 + 0.10^2)
+    assert narrow.interval == pytest.approx((30 / 1.4446, 30 * 1.4446), rel=0.03)
+
+
+def test_idle_power_is_in_no_figure() -> None:
+    hungry = dataclasses.replace(MODEL, static_w=50.0)
+    assert hungry.power(INPUTS, 8) == MODEL.power(INPUTS, 8)
+    assert hungry.energy(INPUTS) == MODEL.energy(INPUTS)
+
+
+def test_a_data_sheets_parameters_become_a_model() -> None:
+    model = power_model_of(read_profile(made_profile()))
+    assert (model.core_w, model.further_cores_w) == (1.0, (1.0, 0.2, 0.2))
+    assert (model.wake_s, model.memory_pj_per_byte, model.static_w) == (pytest.approx(1e-4), 64.0, 2.0)
+    assert model.accelerators[Delegate.GPU].cpu_energy_ratio == 0.29
+    assert model.accelerators[Delegate.NPU] == AcceleratorPower(2.0, 0.30)
+    assert model.memory_band_pj == (37.0, 160.0)
+
+
+def test_parameter_sets_come_by_name() -> None:
+    assert list(POWER_MODELS) == ["x86-host-1", *profile_names()]
+    assert len(POWER_MODELS) == len(list(POWER_MODELS))
+    assert POWER_MODELS["x86-host-1"] is HOST_POWER
+    assert POWER_MODELS["raspberry-pi-4"].core_w == 0.85
+    assert "toaster" not in POWER_MODELS
