@@ -9,6 +9,7 @@ from typing import Any
 from litefront.objectives.cold_start import measure_cold_start
 from litefront.objectives.latency import beside_itself, busy_cores, measure_latency, noisy_reason, timing_facts
 from litefront.objectives.measurement import Measurement
+from litefront.objectives.modelled_timing import ModelledTiming
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.screening import Screened
 from litefront.search.store import StageRecord
@@ -95,6 +96,23 @@ class CellDraft:
         elif is_reference:
             self.facts["reference_ms"] = self.figures["latency_ms"].value
         self.noisy = noisy_reason(rounds, reference_ms)
+
+    def take_modelled_latency(self, timing: ModelledTiming, record: StageRecord) -> None:
+        """Takes over what a data sheet says; there are no rounds, and nothing to be measured again.
+
+        Args:
+            timing: What it says.
+            record: What the latency stage left.
+        """
+        self.figures |= timing.figures(self.config.batch_size)
+        self.facts |= {
+            "busy_cores": timing.busy_cores,
+            "last_level_cache_bytes": record.facts["last_level_cache_bytes"],
+            "latency_error": timing.latency_error,
+            "core_latency_ms": timing.core_latency_ms,
+            "timings": [],
+        }
+        self.noisy = None
 
     def record(self, state: CellState, *, reason: str | None = None) -> CellRecord:
         """The record as it stands now."""

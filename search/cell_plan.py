@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from litefront.objectives.catalogue import FIGURES
 from litefront.objectives.latency import is_enough
+from litefront.objectives.modelled_timing import ModelledTiming
 from litefront.objectives.power import utilisation
 from litefront.search.cell_draft import CellDraft
 from litefront.search.cell_record import CellRecord, CellState
@@ -113,7 +114,7 @@ class CellPlans:
     def _measure(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
         """Has the candidate timed, and timed again while that is noisy."""
         timings: list[StageRecord] = []
-        while not is_enough([timing.facts["rounds"] for timing in timings], self.reference_ms):
+        while not _are_enough(timings, self.reference_ms):
             call = self.study.calls.latency(quantized, draft.config, self.reference, attempt=len(timings))
             timings.append(draft.note((yield call)))
         self._judge(draft, timings)
@@ -132,7 +133,11 @@ class CellPlans:
 
     def _judge(self, draft: CellDraft, timings: Sequence[StageRecord]) -> None:
         """Sums the timings up, and asks what hangs on them."""
-        draft.take_latency(timings, self.reference_ms, is_reference=draft.config == self.study.baseline)
+        modelled = ModelledTiming.from_reply(timings[-1].facts)
+        if modelled is not None:
+            draft.take_modelled_latency(modelled, timings[-1])
+        else:
+            draft.take_latency(timings, self.reference_ms, is_reference=draft.config == self.study.baseline)
         self._estimate_power(draft)
         _check_delegate_ran(draft)
         self._check_limits(draft)
@@ -201,6 +206,13 @@ class CellPlans:
                 gate="load",
                 violation=needed - 1,
             )
+
+
+def _are_enough(timings: Sequence[StageRecord], reference_ms: float | None) -> bool:
+    """Whether a candidate needs no further timing; what was modelled is never asked for twice."""
+    if timings and ModelledTiming.from_reply(timings[-1].facts) is not None:
+        return True
+    return is_enough([timing.facts["rounds"] for timing in timings], reference_ms)
 
 
 def _judged(

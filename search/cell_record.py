@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from litefront.objectives.measurement import Measurement
+from litefront.objectives.measurement import Measurement, Provenance
 from litefront.spaces.deployment_config import DeploymentConfig
 
 __all__ = ["CellRecord", "CellState"]
@@ -52,6 +52,12 @@ class CellRecord:
     violation: float = 0.0
     stages: Mapping[str, str] = field(default_factory=dict)
     finished_at: str = ""
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether no clock was asked: its latency is a formula's."""
+        latency = self.figures.get("latency_ms")
+        return latency is not None and latency.provenance is Provenance.MODELLED
 
     def value(self, figure: str) -> float:
         """The value of a figure that is there."""

@@ -62,10 +62,13 @@ def confirm(
         timing: The mode's settings; by default those of `MODES`.
 
     Raises:
-        InputError: If another process runs in the directory, the device is not the one that measured before, or the
-            files that were measured are gone.
+        InputError: If another process runs in the directory, the device is not the one that measured before or none
+            that measures, or the files that were measured are gone.
         StoreError: If the disk does not take what was found.
     """
+    if record.is_modelled:
+        source = record.figures["latency_ms"].source
+        raise InputError(f"A device that measures must be there to measure again, but this run's is a model: {source}.")
     timing = replace(timing or MODES[mode], soak_s=soak_s)
     with results.directory.lock():
         device = results.spec.device.open()

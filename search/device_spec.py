@@ -5,8 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
+from litefront.objectives.device_profile import is_profile_file, profile_names, read_profile
 from litefront.objectives.devices import DEVICE_KINDS, Device, open_device
 from litefront.objectives.power import POWER_MODELS
 
@@ -21,6 +32,7 @@ __all__ = [
     "DeviceSpec",
     "ExternalDelegateSpec",
     "HostSpec",
+    "ProfileSpec",
     "SshSpec",
 ]
 
@@ -75,6 +87,17 @@ class BaseDeviceSpec(BaseModel):
         settings = self.model_dump(mode="json", exclude_none=True)
         kept = {name: value for name, value in settings.items() if name not in _POLICY}
         return {"kind": self.kind} | kept
+
+    def beside(self, folder: Path) -> Self:
+        """The same with what it names relative to the study made independent of where the study lies.
+
+        Args:
+            folder: The folder of the study file.
+
+        Raises:
+            InputError: If a file that it names cannot be used.
+        """
+        return self
 
     def open(self) -> Device:
         """Makes the device."""
@@ -229,7 +252,38 @@ class SshSpec(BaseDeviceSpec):
         return self.model_copy(update={"config": str(folder / Path(self.config).expanduser())})
 
 
-DEVICE_SPECS: dict[str, type[BaseDeviceSpec]] = {"host": HostSpec, "ssh": SshSpec, "android": AndroidSpec}
+class ProfileSpec(BaseDeviceSpec):
+    """A device that is not at hand: its figures are modelled from a data sheet.
+
+    Attributes:
+        profile: A profile's name, a `.yaml` file relative to the study, or what such a file holds.
+    """
+
+    kind: Literal["profile"] = "profile"
+    profile: str | dict[str, Any]
+
+    @field_validator("profile")
+    @classmethod
+    def _check_name(cls, profile: str | dict[str, Any]) -> str | dict[str, Any]:
+        if isinstance(profile, str) and not is_profile_file(profile) and profile not in profile_names():
+            known = ", ".join(profile_names())
+            raise ValueError(f"`profile` must be a .yaml file, or one of {known}, but got {profile!r}.")
+        return profile
+
+    def beside(self, folder: Path) -> Self:
+        """The same with the contents of the user's file in its place: a run is whole without it."""
+        if isinstance(self.profile, str) and not is_profile_file(self.profile):
+            return self
+        source = folder / self.profile if isinstance(self.profile, str) else self.profile
+        return self.model_copy(update={"profile": read_profile(source).model_dump(mode="json", exclude_none=True)})
+
+
+DEVICE_SPECS: dict[str, type[BaseDeviceSpec]] = {
+    "host": HostSpec,
+    "ssh": SshSpec,
+    "android": AndroidSpec,
+    "profile": ProfileSpec,
+}
 """What an entry says, by its kind."""
 
 
@@ -245,7 +299,10 @@ def _kind_of(entry: Any) -> Any:
 
 
 DeviceSpec = Annotated[
-    Annotated[HostSpec, Tag("host")] | Annotated[SshSpec, Tag("ssh")] | Annotated[AndroidSpec, Tag("android")],
+    Annotated[HostSpec, Tag("host")]
+    | Annotated[SshSpec, Tag("ssh")]
+    | Annotated[AndroidSpec, Tag("android")]
+    | Annotated[ProfileSpec, Tag("profile")],
     Discriminator(_kind_of),
     BeforeValidator(_check_kind),
 ]

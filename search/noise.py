@@ -16,7 +16,9 @@ freedom: a quiet machine of two cores showed 0.5 %, a shared one several per cen
 Latency is log-normal about its figure with that standard error, and figures that follow from it move with it: p90 in
 proportion, throughput inversely, modelled energy and power by their model, whose dependence on the time is a straight
 line. Cold start and memory move by their own intervals, apart from latency. Accuracy, size and download are exact: of
-the rows and of the very file that ships, which is what is compared.
+the rows and of the very file that ships, which is what is compared. So is a latency that was modelled, and what goes
+with it: a model says the same whenever it is asked, and its error is mostly one for all cells of a device, which does
+not change their order.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def between_scatter(records: Iterable[CellRecord]) -> float:
 
 def timing_count(record: CellRecord) -> int:
     """How often a cell's latency was measured; disturbed timings count only where there is no other."""
-    return len(_timings(record)[0])
+    return 0 if record.is_modelled else len(_timings(record)[0])
 
 
 def _timings(record: CellRecord) -> tuple[_FloatArray, _FloatArray]:
@@ -80,10 +82,17 @@ def _latency_errors(records: Sequence[CellRecord]) -> _FloatArray:
     between = between_scatter(records)
 
     def error(record: CellRecord) -> float:
+        if record.is_modelled:
+            return 0.0
         latencies, within = _timings(record)
         return math.sqrt((float(np.mean(within**2)) + between**2) / len(latencies))
 
     return np.array([error(record) for record in records])
+
+
+def _own_error(record: CellRecord, figure: str) -> float:
+    """Relative standard error of a figure by its own interval; a modelled device's intervals are no noise."""
+    return 0.0 if record.is_modelled else _relative_error(record.figures[figure])
 
 
 def _relative_error(figure: Measurement) -> float:
@@ -161,7 +170,7 @@ def _column(
             moving = _parts_of_time(objective, records, spec)
             return NoisyColumn(objective, values - moving, moving, latency_errors, True)
         case "energy_mj" | "power_mw" | "cold_start_ms" | "memory_bytes":
-            errors = np.array([_relative_error(record.figures[objective.figure]) for record in records])
+            errors = np.array([_own_error(record, objective.figure) for record in records])
             return NoisyColumn(objective, np.zeros_like(values), values, errors, False)
         case _:
             return NoisyColumn(objective, values, np.zeros_like(values), np.zeros_like(values), False)

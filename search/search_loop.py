@@ -142,7 +142,9 @@ class SearchLoop:
                 return record
 
     def _reference(self, baseline: CellRecord) -> Reference | None:
-        """The baseline as what every other cell is timed beside; None if its file has been lost."""
+        """The baseline as what every other cell is timed beside; None if its file has been lost, or no clock is."""
+        if baseline.is_modelled:
+            return None
         quantized = self._store.find("quantized", baseline.stages["quantized"])
         if quantized is None:
             return None

@@ -228,7 +228,8 @@ def _screening(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
 
 
 def _delegation(reply: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: reply[name] for name in ("delegated_nodes", "nodes")}
+    # Who answered stands there where it was not the delegate itself.
+    return {name: reply[name] for name in ("delegated_nodes", "nodes", "answered_by") if name in reply}
 
 
 def _latency(call: StageCall, workplace: Workplace, folder: Path) -> _Output:

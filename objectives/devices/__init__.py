@@ -8,6 +8,7 @@ from typing import Any
 from litefront.objectives.devices.android import AndroidDevice
 from litefront.objectives.devices.device import Candidate, DelegateFacts, Device, DeviceFacts
 from litefront.objectives.devices.host import HostDevice
+from litefront.objectives.devices.profile import ProfileDevice
 from litefront.objectives.devices.ssh import SshDevice
 
 __all__ = [
@@ -18,11 +19,17 @@ __all__ = [
     "Device",
     "DeviceFacts",
     "HostDevice",
+    "ProfileDevice",
     "SshDevice",
     "open_device",
 ]
 
-DEVICE_KINDS: dict[str, Callable[..., Device]] = {"host": HostDevice, "ssh": SshDevice, "android": AndroidDevice}
+DEVICE_KINDS: dict[str, Callable[..., Device]] = {
+    "host": HostDevice,
+    "ssh": SshDevice,
+    "android": AndroidDevice,
+    "profile": ProfileDevice,
+}
 """What makes each device kind, by its name in a study file."""
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from litefront.objectives.devices import DEVICE_KINDS, AndroidDevice, HostDevice, SshDevice
+from litefront.objectives.devices import DEVICE_KINDS, AndroidDevice, HostDevice, ProfileDevice, SshDevice
 from litefront.search.device_spec import DEVICE_SPECS, BaseDeviceSpec, DeviceSpec
+from litefront.spaces.errors import InputError
+from tests.objectives.made_profile import made_profile
 
 READER: TypeAdapter[BaseDeviceSpec] = TypeAdapter(DeviceSpec)
 
@@ -68,7 +71,17 @@ def test_a_spec_goes_through_json_whole() -> None:
     assert READER.validate_json(spec.model_dump_json()) == spec
 
 
-@pytest.mark.parametrize("entry", [{"kind": "toaster"}, {}, 3, {"kind": "host", "serial": "1"}])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kind": "toaster"},
+        {},
+        3,
+        {"kind": "host", "serial": "1"},
+        {"kind": "profile"},
+        {"kind": "profile", "profile": "toaster"},
+    ],
+)
 def test_what_is_no_device_is_refused(entry: object) -> None:
     with pytest.raises(ValidationError):
         READER.validate_python(entry)
@@ -114,3 +127,24 @@ def test_a_phones_paths_are_taken_from_the_studys_folder_unless_they_are_on_the_
 def test_a_phone_that_cannot_be_is_refused_with_the_rule(entry: object, problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         READER.validate_python(entry)
+
+
+def test_a_profile_is_named() -> None:
+    spec = READER.validate_python({"kind": "profile", "profile": "pixel-3a"})
+    assert spec.settings() == {"kind": "profile", "profile": "pixel-3a"}
+    assert spec.beside(Path("anywhere")) == spec
+    assert isinstance(spec.open(), ProfileDevice)
+
+
+def test_a_profile_of_the_users_own_is_taken_into_the_study(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(made_profile()), encoding="utf-8")
+    spec = READER.validate_python({"kind": "profile", "profile": "mine.yaml"}).beside(tmp_path)
+    (tmp_path / "mine.yaml").unlink()
+    again = READER.validate_json(spec.model_dump_json())
+    assert again.open().probe() == ProfileDevice(made_profile()).probe()
+
+
+def test_a_profile_that_is_not_there_is_the_studys_mistake(tmp_path: Path) -> None:
+    spec = READER.validate_python({"kind": "profile", "profile": "mine.yaml"})
+    with pytest.raises(InputError, match="mine.yaml"):
+        spec.beside(tmp_path)

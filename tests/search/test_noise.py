@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from litefront.objectives.modelled_timing import ModelledTiming
 from litefront.search.cell_record import CellRecord
 from litefront.search.noise import between_scatter, noisy_columns, timing_count
 from tests.search.records import make_record, make_spec, make_timed_record, timing
@@ -81,3 +83,17 @@ def test_cells_are_within_errors_of_the_difference() -> None:
     (latency,) = noisy_columns(records, make_spec(objectives=["latency"]))
     # One standard error of a difference is sqrt(2) of 1 %.
     assert latency.within(1.0, 0).tolist() == [True, True, False]
+
+
+def make_modelled_record(cell: str, latency_ms: float) -> CellRecord:
+    timing = ModelledTiming("a model", latency_ms, 0.3, 10 * latency_ms, 1e6, 0.7, 1.0, latency_ms)
+    record = make_record(cell, accuracy=0.9, latency_ms=latency_ms)
+    return replace(record, figures={**record.figures, **timing.figures(batch_size=1)}, facts={"timings": []})
+
+
+def test_a_modelled_latency_is_exact_and_was_never_timed() -> None:
+    records = [make_modelled_record("a", 1.0), make_modelled_record("b", 2.0)]
+    spec = make_spec(objectives=["accuracy", "latency", "throughput", "cold_start", "memory"])
+    assert all(not column.log_error.any() for column in noisy_columns(records, spec))
+    assert [timing_count(record) for record in records] == [0, 0]
+    assert between_scatter(records) == PRIOR
