@@ -219,7 +219,7 @@ def _scatter(power_sigma: float, latency_error: float, memory_band: tuple[float,
     """The same draws for every candidate, so that two of them compare without the noise of drawing."""
     rng, wake_rng = np.random.default_rng(0), np.random.default_rng(1)
     power = rng.normal(0.0, power_sigma, _DRAWS) + rng.normal(0.0, 0.10, _DRAWS)
-    memory = rng.uniform(*np.log(memory_band), _DRAWS)
+    memory = rng.uniform(math.log(memory_band[0]), math.log(memory_band[1]), _DRAWS)
     return _Scatter(
         compute=np.exp(power + rng.normal(0.0, latency_error, _DRAWS)),
         memory=np.exp(memory),

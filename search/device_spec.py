@@ -103,10 +103,6 @@ class BaseDeviceSpec(BaseModel):
         """Makes the device."""
         return open_device(self.settings())
 
-    def beside(self, folder: Path) -> Self:
-        """The same with its paths on this machine taken from a folder, the study's, if they are relative."""
-        return self
-
 
 class HostSpec(BaseDeviceSpec):
     """This machine, or a node of a cluster that offers the device.
