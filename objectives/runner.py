@@ -4,17 +4,30 @@ Delegates abort, hang and leak, so no candidate runs in the process that searche
 from standard input and prints one JSON reply as its last line: `{"ok": true, ...}`, or `{"ok": false, "reason": ...}`
 when LiteRT refuses. With `--serve` it reads a request a line and answers each in a child of its own, so that what all
 of them import is imported once; behind the child's output stands a line `{"ended": ...}`: its exit code, minus the
-signal that ended it, or `"overdue"`. It imports nothing of litefront, and is longer than other modules, so that this
-one file runs on any board.
+signal that ended it, or `"overdue"`. What a child says on standard error is kept, since LiteRT tells only there what an
+accelerator is and takes, and is passed on if the child fails. It imports nothing of litefront, and is longer than other
+modules, so that this one file runs on any board.
 
-Actions:
-    infer      {model, inputs, outputs, delegate, num_threads} -> writes the outputs of all rows as `.npy`
-    benchmark  {model, inputs, delegate, num_threads, timing, reference}
-               -> rounds of calls and what all of their calls say together, the same after a soak if `timing` asks for
-               one, cold starts, delegated nodes, load and steal meanwhile. `reference` is None, or
-               {model, delegate, num_threads} of a model whose rounds stand between the candidate's: what both
-               lose is the machine's doing
-    probe      {}                                              -> versions and processor
+Actions, where EXECUTION is {model, delegate, delegate_options, num_threads}:
+    infer           {inputs, outputs, EXECUTION} -> writes the outputs of all rows as `.npy`
+    benchmark       {inputs, timing, reference, EXECUTION}
+                    -> rounds of calls and what all of their calls say together, the same after a soak if `timing` asks
+                    for one, cold starts, delegated nodes, load and steal meanwhile. `reference` is None, or the
+                    EXECUTION of a model whose rounds stand between the candidate's: what both lose is the machine's
+                    doing
+    probe           {}                           -> versions and processor
+    probe_delegate  {EXECUTION}                  -> what the delegate is, once it has run the model for real
+
+What is timed is a call: from an input that lies in the candidate's buffer to an output that can be read. Copying the
+input is not timed. The output of an accelerator is read in the call, since that alone waits until it is there: without
+it, a GPU's call seems to take as long as handing the work over (0.3 ms of 990 ms, measured on a software GPU).
+
+Delegates and their `delegate_options`:
+    none, xnnpack   built into LiteRT's interpreter
+    external        {library, options}: a library of its own; what it leaves runs on the built-in kernels
+    gpu             {precision}: `float32` forbids half precision; through LiteRT's CompiledModel
+    npu             {vendor, backend, dispatch_library, compiler_plugin}: by a vendor's dispatch library, by default the
+                    first that LiteRT brings; `backend` is what OpenVINO compiles for
 
 All times are in ms unless the name says seconds; `inputs` is a `.npy` of shape `(rows, ...)`.
 """
@@ -22,13 +35,17 @@ All times are in ms unless the name says seconds; `inputs` is a `.npy` of shape 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
 import random
+import re
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +55,8 @@ __all__ = ["ACTIONS", "all_calls", "answer", "bootstrap_interval", "is_steady", 
 _RESAMPLES = 400
 # Long enough that a tenth of it is two ticks of the kernel's counters.
 _LOOK_S = 0.2
+_LOG_BYTES = 1 << 16
+_REASON_LENGTH = 300
 _CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -45,8 +64,12 @@ def main() -> None:
     """Answers the request on standard input, or one a line."""
     if sys.argv[1:] == ["--serve"]:
         serve()
-    else:
-        answer(json.load(sys.stdin))
+        return
+    ended = _answered_in_child(json.load(sys.stdin), timeout_s=None, own_group=False)
+    if isinstance(ended, int) and ended < 0:
+        # As the child ended, so does this process.
+        os.kill(os.getpid(), -ended)
+    sys.exit(0 if ended == 0 else 1)
 
 
 def answer(request: dict[str, Any]) -> None:
@@ -66,17 +89,33 @@ def serve() -> None:
 
     for line in sys.stdin:
         request = json.loads(line)
+        ended = _answered_in_child(request, timeout_s=request["timeout_s"], own_group=True)
+        print(json.dumps({"ended": ended}), flush=True)
+
+
+def _answered_in_child(request: dict[str, Any], *, timeout_s: float | None, own_group: bool) -> int | str:
+    """Answers in a forked child, whose standard error is a file: whatever ends the child, its words are there."""
+    with tempfile.TemporaryFile() as log:
         child = os.fork()
         if child == 0:
-            _answer_and_exit(request)
-        print(json.dumps({"ended": _end_of(child, request["timeout_s"])}), flush=True)
+            os.dup2(log.fileno(), 2)
+            _answer_and_exit(request, own_group=own_group)
+        ended = _end_of(child, timeout_s) if timeout_s is not None else _wait(child)
+        if ended != 0:
+            os.write(2, os.pread(log.fileno(), _LOG_BYTES, max(0, os.fstat(log.fileno()).st_size - _LOG_BYTES)))
+    return ended
 
 
-def _answer_and_exit(request: dict[str, Any]) -> None:
+def _wait(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _answer_and_exit(request: dict[str, Any], *, own_group: bool) -> None:
     status = 1
     try:
-        # A group of its own, to be ended with whatever it has forked.
-        os.setpgid(0, 0)
+        if own_group:
+            # To be ended with whatever it has forked.
+            os.setpgid(0, 0)
         answer(request)
         status = 0
     except BaseException as error:
@@ -94,7 +133,7 @@ def _end_of(child: int, timeout_s: float) -> int | str:
     signal.signal(signal.SIGALRM, overdue)
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
     try:
-        ended: int | str = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ended: int | str = _wait(child)
     except TimeoutError:
         ended = "overdue"
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -109,14 +148,14 @@ def _end_of(child: int, timeout_s: float) -> int | str:
 
 
 def _infer(request: dict[str, Any]) -> dict[str, Any]:
-    interpreter = _Candidate(request)
+    candidate = _load(request)
     rows = np.load(request["inputs"], mmap_mode="r")
     outputs = []
-    for start in range(0, len(rows), interpreter.batch_size):
-        taken = rows[start : start + interpreter.batch_size]
-        outputs.append(interpreter.call(taken)[: len(taken)])
+    for start in range(0, len(rows), candidate.batch_size):
+        taken = rows[start : start + candidate.batch_size]
+        outputs.append(candidate.call(taken)[: len(taken)])
     np.save(request["outputs"], np.concatenate(outputs))
-    return {"rows": len(rows)} | interpreter.delegation()
+    return {"rows": len(rows)} | candidate.delegation()
 
 
 def _benchmark(request: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +199,16 @@ def _probe(_request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-ACTIONS = {"infer": _infer, "benchmark": _benchmark, "probe": _probe}
+def _probe_delegate(request: dict[str, Any]) -> dict[str, Any]:
+    candidate = _load(request)
+    shape = candidate.input_shape
+    outputs = candidate.call(np.linspace(0, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape))
+    if not np.isfinite(outputs).all():
+        raise ValueError("its answers are not finite")
+    return candidate.implementation() | candidate.delegation()
+
+
+ACTIONS = {"infer": _infer, "benchmark": _benchmark, "probe": _probe, "probe_delegate": _probe_delegate}
 """What a request may ask for."""
 
 
@@ -168,58 +216,105 @@ ACTIONS = {"infer": _infer, "benchmark": _benchmark, "probe": _probe}
 
 
 class _Candidate:
-    """A loaded model, ready to be called."""
+    """A loaded model, ready to be called; see `_load`.
 
-    def __init__(self, request: dict[str, Any]) -> None:
-        from ai_edge_litert import interpreter as litert
+    Args:
+        model: The file.
+        shape: Of its input.
+        dtype: Of its input.
+        invoke: Runs one call, from an input that is written to an output that can be read.
+    """
 
-        resolvers = litert.OpResolverType
-        self._interpreter = litert.Interpreter(
-            model_path=request["model"],
-            num_threads=request["num_threads"],
-            experimental_op_resolver_type={
-                "xnnpack": resolvers.AUTO,
-                "none": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            }[request["delegate"]],
-        )
-        self._interpreter.allocate_tensors()
-        inputs = self._interpreter.get_input_details()
-        if len(inputs) != 1:
-            raise ValueError(f"a model must have one input, but this one has {len(inputs)}")
-        self._input = inputs[0]
-        outputs = self._interpreter.get_output_details()
-        if len(outputs) != 1:
-            raise ValueError(f"a model must have one output, but this one has {len(outputs)}")
-        self._output = outputs[0]
-        self.batch_size = int(self._input["shape"][0])
-        self.invoke = self._interpreter.invoke
+    def __init__(self, model: str, shape: tuple[int, ...], dtype: Any, invoke: Callable[[], None]) -> None:
+        self.model = model
+        self.input_shape = shape
+        self.batch_size = shape[0]
+        self.invoke = invoke
+        self._dtype = dtype
 
     def set_input(self, rows: np.ndarray) -> None:
         """Copies rows into the input; a group that is too short is filled up with its last row."""
         missing = self.batch_size - len(rows)
         if missing:
             rows = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
-        expected = tuple(self._input["shape"].tolist())
-        if rows.shape != expected:
-            raise ValueError(f"the model takes {expected}, but the data gives {rows.shape}")
-        self._interpreter.set_tensor(self._input["index"], rows.astype(self._input["dtype"], copy=False))
+        if rows.shape != self.input_shape:
+            raise ValueError(f"the model takes {self.input_shape}, but the data gives {rows.shape}")
+        self._write(rows.astype(self._dtype, copy=False))
 
     def call(self, rows: np.ndarray) -> np.ndarray:
         """The outputs for up to `batch_size` rows, one entry a row of the batch."""
         self.set_input(rows)
         self.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output["index"]))
+        return self._output()
+
+    def delegation(self) -> dict[str, int]:
+        """How many nodes of the graph run inside the delegate, of how many."""
+        raise NotImplementedError
+
+    def implementation(self) -> dict[str, Any]:
+        """What the delegate is: `implementation`, with its version as far as it tells, and `is_software`."""
+        raise NotImplementedError
+
+    def _write(self, rows: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _output(self) -> np.ndarray:
+        raise NotImplementedError
+
+
+def _load(request: dict[str, Any]) -> _Candidate:
+    """Loads a request's model on its delegate."""
+    return (_CompiledCandidate if request["delegate"] in ("gpu", "npu") else _InterpretedCandidate)(request)
+
+
+def _only(tensors: Any, name: str) -> Any:
+    if len(tensors) != 1:
+        raise ValueError(f"a model must have one {name}, but this one has {len(tensors)}")
+    return tensors[0]
+
+
+class _InterpretedCandidate(_Candidate):
+    """A model in LiteRT's interpreter."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        from ai_edge_litert import interpreter as litert
+
+        resolvers = litert.OpResolverType
+        self._options = request.get("delegate_options", {})
+        self._interpreter = litert.Interpreter(
+            model_path=request["model"],
+            num_threads=request["num_threads"],
+            experimental_op_resolver_type={
+                "xnnpack": resolvers.AUTO,
+                "none": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                # Without XNNPACK on what it leaves, so that what counts as delegated is its own.
+                "external": resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            }[request["delegate"]],
+            experimental_delegates=[_external(self._options)] if request["delegate"] == "external" else None,
+        )
+        self._interpreter.allocate_tensors()
+        taken = _only(self._interpreter.get_input_details(), "input")
+        self._input_index = taken["index"]
+        self._output_index = _only(self._interpreter.get_output_details(), "output")["index"]
+        super().__init__(request["model"], tuple(taken["shape"].tolist()), taken["dtype"], self._interpreter.invoke)
+
+    def _write(self, rows: np.ndarray) -> None:
+        self._interpreter.set_tensor(self._input_index, rows)
+
+    def _output(self) -> np.ndarray:
+        return np.asarray(self._interpreter.get_tensor(self._output_index))
 
     def delegation(self) -> dict[str, int]:
         """How many nodes of the graph run inside a delegate, of how many.
 
-        A delegate's node lists its own inputs and outputs only; what it replaced is what lies between them.
+        A delegate's nodes stand behind the graph's own. Each lists its own inputs and outputs only; what it replaced is
+        what lies between them.
         """
-        ops = self._interpreter._get_ops_details()
-        nodes = [op for op in ops if op["op_name"] != "DELEGATE"]
+        ops, count = self._interpreter._get_ops_details(), _node_count(self.model)
+        nodes = [op for op in ops if op["index"] < count]
         producer = {int(tensor): op for op in nodes for tensor in op["outputs"]}
         delegated: set[int] = set()
-        for delegate in (op for op in ops if op["op_name"] == "DELEGATE"):
+        for delegate in (op for op in ops if op["index"] >= count):
             inputs = {int(tensor) for tensor in delegate["inputs"]}
             pending = [int(tensor) for tensor in delegate["outputs"]]
             while pending:
@@ -229,7 +324,196 @@ class _Candidate:
                     continue
                 delegated.add(node["index"])
                 pending += [int(source) for source in node["inputs"]]
-        return {"delegated_nodes": len(delegated), "nodes": len(nodes)}
+        return {"delegated_nodes": len(delegated), "nodes": count}
+
+    def implementation(self) -> dict[str, Any]:
+        """An external library's name, and the digest of what stands in it; empty for what is LiteRT's own."""
+        library = self._options.get("library", "")
+        implementation = os.path.basename(library)
+        if os.path.isfile(library):
+            with open(library, "rb") as file:
+                implementation += f" {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+        return {"implementation": implementation, "is_software": False}
+
+
+def _external(options: dict[str, Any]) -> Any:
+    """Loads a delegate's library."""
+    from ai_edge_litert.interpreter import load_delegate
+
+    given = {
+        # As such libraries read them.
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in options.get("options", {}).items()
+    }
+    try:
+        return load_delegate(options["library"], given)
+    except AttributeError:
+        raise ValueError(f"{options['library']} is no delegate: it has no tflite_plugin_create_delegate") from None
+
+
+def _node_count(model: str) -> int:
+    """How many nodes the graph of a file has."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = Interpreter(model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    return len(plain._get_ops_details())
+
+
+class _CompiledCandidate(_Candidate):
+    """A model that LiteRT's CompiledModel has compiled for an accelerator.
+
+    The accelerator is asked for alone: what loads then runs on it as a whole. (Asked for beside the processor, an NPU
+    whose plugin did not even load is said to be "fully accelerated".) If it refuses for a part of the graph, it is
+    asked for beside the processor, and LiteRT's own words tell how much it took; if they do not, or if it took nothing,
+    the refusal stands.
+    """
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._delegate = request["delegate"]
+        self._options = request.get("delegate_options", {})
+        self._part: tuple[int, int] | None = None
+        said_before = _said_bytes()
+        try:
+            self._model = self._compiled(request["model"], alone=True)
+        except RuntimeError as error:
+            refusal = _refusal(error, _said_since(said_before))
+            self._part = _part_taken(self._delegate, _said_since(said_before))
+            if self._part is None:
+                raise ValueError(refusal) from error
+            self._model = self._compiled(request["model"], alone=False)
+        self._said = _said_since(said_before)
+        signature = next(iter(self._model.get_signature_list()))
+        taken = _only(list(self._model.get_input_tensor_details(signature).values()), "input")
+        self._given = _only(list(self._model.get_output_tensor_details(signature).values()), "output")
+        self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
+        super().__init__(request["model"], tuple(taken["shape"]), np.dtype(taken["dtype"]), self._run)
+
+    def _compiled(self, model: str, *, alone: bool) -> Any:
+        from ai_edge_litert import compiled_model as litert
+
+        accelerators = getattr(litert.HardwareAccelerator, self._delegate.upper())
+        options = litert.Options(
+            hardware_accelerators=accelerators if alone else accelerators | litert.HardwareAccelerator.CPU
+        )
+        if not alone:
+            options.cpu_options.num_threads = 1
+        if self._options.get("precision") == "float32":
+            options.gpu_options.enforce_f32 = True
+        if (backend := self._options.get("backend")) is not None:
+            options.intel_openvino_options.graph_backend = litert.IntelOpenVinoOptions.GRAPH_BACKEND[backend]
+        libraries = _npu_libraries(self._options) if self._delegate == "npu" else _NO_LIBRARIES
+        environment = litert.Environment.create(options=litert.EnvironmentOptions(**libraries))
+        return litert.CompiledModel.from_file(model, environment=environment, options=options)
+
+    def _run(self) -> None:
+        self._model.run_by_index(0, self._inputs, self._outputs)
+        # Only reading waits for the accelerator.
+        self._answer = self._outputs[0].read(int(np.prod(self._given["shape"])), np.dtype(self._given["dtype"]))
+
+    def _write(self, rows: np.ndarray) -> None:
+        self._inputs[0].write(rows)
+
+    def _output(self) -> np.ndarray:
+        return np.asarray(self._answer).reshape(self._given["shape"])
+
+    def delegation(self) -> dict[str, int]:
+        """How many nodes of the graph run on the accelerator, of how many, as far as it counts them."""
+        count = _node_count(self.model)
+        delegated, nodes = self._part or (count, count)
+        return {"delegated_nodes": delegated, "nodes": nodes}
+
+    def implementation(self) -> dict[str, Any]:
+        """What LiteRT says of the accelerator."""
+        return _gpu_said(self._said) if self._delegate == "gpu" else _npu_said(self._said)
+
+
+# What keeps LiteRT from looking for a vendor's libraries by itself.
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_NO_LIBRARIES = {"dispatch_library_path": _HERE, "compiler_plugin_path": _HERE}
+
+
+def _npu_libraries(options: dict[str, Any]) -> dict[str, str]:
+    """The folders of a vendor's dispatch library and compiler plugin; by default the first vendor that has both."""
+    import ai_edge_litert
+
+    vendors = os.path.join(os.path.dirname(ai_edge_litert.__file__), "vendors")
+    names = [options["vendor"]] if "vendor" in options else sorted(os.listdir(vendors))
+    for name in names:
+        dispatch = options.get("dispatch_library") or os.path.join(vendors, name, "dispatch")
+        plugin = options.get("compiler_plugin") or os.path.join(vendors, name, "compiler")
+        if os.path.isdir(dispatch) and os.path.isdir(plugin):
+            return {"dispatch_library_path": dispatch, "compiler_plugin_path": plugin}
+    raise ValueError(f"no dispatch library for {' or '.join(names)} is installed with LiteRT")
+
+
+# ------------------------------------------------------------------------------------------- what LiteRT says
+
+_GPU_PART = re.compile(r"(\d+) operations will run on the GPU, and the remaining (\d+) operations will run on the CPU")
+_GPU_ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*?, backend=(\w+), adapterType=(.+)")
+_NPU_PART = re.compile(r"selected (\d+) ops, from a total of (\d+) ops")
+_NPU_PLUGIN = re.compile(r"[1-9]\d* compiler plugins were applied successfully: (.+)")
+_NPU_DEVICE = re.compile(r"Dispatch: using device '(\w+)'")
+_SOFTWARE_GPU = re.compile(r"swiftshader|llvmpipe|lavapipe|softpipe|software|\bcpu\b", re.IGNORECASE)
+
+# What it says that is no complaint, and where in its sources it complains.
+_NO_COMPLAINT = re.compile(r"(INFO|WARNING|VERBOSE|Warning|[IW]\d{4} )|.*Plugin errs: |\s+at |===|third_party/|\s*$")
+_SOURCE = re.compile(r"^ERROR: |^E\d{4} \S+\s+\d+ \S+\] |\[[\w./]+:\d+\] ?|Exception from \S+:\d+:|\u2514 ")
+_FOLDER = re.compile(r"(?:/[\w.@+-]+)*/(?=[\w.@+-]+\.so)")
+
+
+def _said_bytes() -> int:
+    """How much has been said on standard error, where that is a file."""
+    return os.fstat(2).st_size
+
+
+def _said_since(start: int) -> str:
+    try:
+        return os.pread(2, _LOG_BYTES, start).decode(errors="replace")
+    except OSError:  # standard error is no file
+        return ""
+
+
+def _refusal(error: Exception, said: str) -> str:
+    """Why an accelerator refuses: the complaints that LiteRT made, or its error if it made none."""
+    lines = (_SOURCE.sub("", line).strip() for line in said.splitlines() if not _NO_COMPLAINT.match(line))
+    told = "; ".join(dict.fromkeys(filter(None, lines))).replace(":;", ":") or " ".join(str(error).split())
+    # The folders that libraries were looked for in would hide what is said of them.
+    return _FOLDER.sub("", _SOURCE.sub("", told))[:_REASON_LENGTH]
+
+
+def _part_taken(delegate: str, said: str) -> tuple[int, int] | None:
+    """How many nodes an accelerator took of how many, where it took a part of them."""
+    if delegate == "gpu":
+        taken = [(int(part), int(part) + int(rest)) for part, rest in _GPU_PART.findall(said)]
+    else:
+        taken = [(int(part), int(nodes)) for part, nodes in _NPU_PART.findall(said)] if _NPU_PLUGIN.search(said) else []
+    return taken[0] if taken and taken[0][0] else None
+
+
+def _gpu_said(said: str) -> dict[str, Any]:
+    adapter = _GPU_ADAPTER.search(said)
+    if adapter is None:
+        return {"implementation": "", "is_software": False}
+    name, backend, kind = adapter.groups()
+    return {"implementation": f"{name}, {backend}", "is_software": bool(_SOFTWARE_GPU.search(f"{name} {kind}"))}
+
+
+def _npu_said(said: str) -> dict[str, Any]:
+    plugin, device = _NPU_PLUGIN.search(said), _NPU_DEVICE.search(said)
+    parts = [plugin[1].strip()] if plugin else []
+    if plugin and "openvino" in plugin[1].lower():
+        parts.append(f"openvino {_version('openvino')}")
+    parts += [f"on {device[1]}"] if device else []
+    return {"implementation": ", ".join(parts), "is_software": device is not None and device[1] == "CPU"}
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
 # ----------------------------------------------------------------------------------------------------- timing
@@ -237,7 +521,7 @@ class _Candidate:
 
 def _warm_candidate(request: dict[str, Any], rows: np.ndarray) -> _Candidate:
     """Loads a model, and calls it until two windows agree within 5 %, or for `warm_up_max_s`."""
-    candidate, timing = _Candidate(request), request["timing"]
+    candidate, timing = _load(request), request["timing"]
     candidate.set_input(rows[: candidate.batch_size])
     deadline = time.perf_counter() + timing["warm_up_max_s"]
     previous = float("inf")
@@ -435,7 +719,7 @@ def _cold_start_in_child(request: dict[str, Any], rows: np.ndarray) -> dict[str,
         try:
             os.write(writer, json.dumps(_cold_start(request, rows)).encode())
             status = 0
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             os.write(writer, json.dumps({"reason": str(error)}).encode())
         finally:
             os._exit(status)
@@ -459,7 +743,7 @@ def _cold_start(request: dict[str, Any], rows: np.ndarray) -> dict[str, float]:
     """
     code, before = _mapped_bytes(but=request["model"]), _status_bytes("VmRSS")
     start = time.perf_counter()
-    candidate = _Candidate(request)
+    candidate = _load(request)
     loaded = time.perf_counter()
     candidate.call(rows[: candidate.batch_size])
     called = time.perf_counter()

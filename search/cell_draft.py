@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,11 @@ __all__ = ["CellDraft"]
 
 # What a timing says of its machine; only some devices tell their health.
 _KEPT_OF_TIMINGS = ("load_average", "steal_s", "health")
+
+
+# The figures that do not hang on how long a call takes.
+_WITHOUT_TIME = frozenset({"accuracy", "size_bytes", "download_bytes"})
+_IN_SOFTWARE = ", in software"
 
 
 class CellDraft:
@@ -113,6 +119,13 @@ class CellDraft:
             "timings": [],
         }
         self.noisy = None
+
+    def mark_software(self, implementation: str) -> None:
+        """Says of every figure that hangs on time that no accelerator took it."""
+        self.facts["software"] = implementation
+        for name, figure in self.figures.items():
+            if name not in _WITHOUT_TIME and not figure.source.endswith(_IN_SOFTWARE):
+                self.figures[name] = replace(figure, source=figure.source + _IN_SOFTWARE)
 
     def record(self, state: CellState, *, reason: str | None = None) -> CellRecord:
         """The record as it stands now."""

@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from litefront.objectives.catalogue import FIGURES
+from litefront.objectives.fidelity import Fidelity
 from litefront.objectives.latency import is_enough
 from litefront.objectives.modelled_timing import ModelledTiming
 from litefront.objectives.power import utilisation
@@ -82,7 +83,7 @@ class CellPlans:
             return (yield from _judged(draft, self._measure_again(draft, quantized, further=1)))
         except CandidateError as error:
             # What was measured before still holds.
-            _log.info("%s could not be measured again: %s", record.config.label(), error)
+            _log.info("%s could not be measured again: %s", record.label(), error)
             return replace(record, facts=draft.facts)
 
     def judge_anew(self, record: CellRecord, quantized: StageRecord) -> Plan:
@@ -108,6 +109,7 @@ class CellPlans:
         yield from self._screen(draft, quantized)
         accuracy = draft.note((yield self.study.calls.accuracy(quantized, draft.config, self.study.reference)))
         draft.take_counts(accuracy)
+        self._check_delegate(draft)
         self._check_accuracy_gate(draft)
         yield from self._measure(draft, quantized)
 
@@ -139,7 +141,7 @@ class CellPlans:
         else:
             draft.take_latency(timings, self.reference_ms, is_reference=draft.config == self.study.baseline)
         self._estimate_power(draft)
-        _check_delegate_ran(draft)
+        self._check_delegate(draft)
         self._check_limits(draft)
         self._check_load(draft)
 
@@ -166,6 +168,7 @@ class CellPlans:
         if screened is None:
             return
         draft.take_screening(screened)
+        self._check_delegate(draft)
         seen, (low, high) = screened.seen, screened.drop_interval
         raise _RejectionError(
             f"accuracy {seen.accuracy:.4f} on {seen.rows} rows is {seen.drop:.4f} ({low:.4f} to {high:.4f}) below the "
@@ -173,6 +176,25 @@ class CellPlans:
             gate="accuracy",
             violation=seen.drop - max_drop,
         )
+
+    def _check_delegate(self, draft: CellDraft) -> None:
+        """A delegate is what ran, not what was asked for; its answers come before its speed."""
+        if draft.config.delegate is Delegate.NONE:
+            return
+        device = self.study.spec.device
+        problem = _share_problem(draft, keeps_part=device.partial_delegation == "keep")
+        if problem is None and "fidelity" in draft.facts:
+            problem = Fidelity.from_json(draft.facts["fidelity"]).refusal(draft.config.quantization)
+        found = self.study.delegates.get(draft.config.delegate)
+        if found is not None and found.is_software:
+            draft.mark_software(found.implementation)
+            if problem is None and not device.software_delegates:
+                problem = (
+                    f"it is software here ({found.implementation}), so its times mean nothing; "
+                    "`software_delegates: true` lets such cells be chosen"
+                )
+        if problem is not None:
+            raise _RejectionError(f"{draft.config.delegate}: {problem}", gate="delegate", violation=1.0)
 
     def _check_accuracy_gate(self, draft: CellDraft) -> None:
         max_drop = self.study.spec.gates.max_accuracy_drop
@@ -242,11 +264,14 @@ class _RejectionError(Exception):
         self.violation = violation
 
 
-def _check_delegate_ran(draft: CellDraft) -> None:
-    """A delegate is what ran, not what was asked for."""
-    if draft.config.delegate is not Delegate.NONE and draft.facts["delegated_nodes"] == 0:
-        raise _RejectionError(
-            f"{draft.config.delegate} was asked for, but none of the graph's {draft.facts['nodes']} nodes ran on it",
-            gate="delegate",
-            violation=1.0,
+def _share_problem(draft: CellDraft, *, keeps_part: bool) -> str | None:
+    """What is wrong with the share of the graph that the delegate ran, or None."""
+    ran, nodes = draft.facts["delegated_nodes"], draft.facts["nodes"]
+    if ran == 0:
+        return f"asked for, but none of the graph's {nodes} nodes ran on it"
+    # XNNPACK is LiteRT's default: it takes what it has kernels for, and the built-in kernels do the rest.
+    if ran < nodes and draft.config.delegate is not Delegate.XNNPACK and not keeps_part:
+        return (
+            f"only {ran} of the graph's {nodes} nodes ran on it; `partial_delegation: keep` lets such cells be chosen"
         )
+    return None

@@ -8,9 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 from litefront.objectives.measurement import Measurement, Provenance
+from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 
 __all__ = ["CellRecord", "CellState"]
+
+
+_PARTIAL_BY_NATURE = frozenset({Delegate.NONE, Delegate.XNNPACK})
 
 
 class CellState(StrEnum):
@@ -62,6 +66,22 @@ class CellRecord:
     def value(self, figure: str) -> float:
         """The value of a figure that is there."""
         return self.figures[figure].value
+
+    @property
+    def delegate_text(self) -> str:
+        """The delegate by what it really was, such as `gpu (5 of 9 nodes, in software)`.
+
+        XNNPACK is LiteRT's default and the built-in kernels do the rest, so its share is no news.
+        """
+        delegate, ran, nodes = self.config.delegate, self.facts.get("delegated_nodes"), self.facts.get("nodes")
+        is_part = ran is not None and nodes is not None and ran < nodes and delegate not in _PARTIAL_BY_NATURE
+        notes = [f"{ran} of {nodes} nodes"] if is_part else []
+        notes += ["in software"] if "software" in self.facts else []
+        return f"{delegate} ({', '.join(notes)})" if notes else delegate.value
+
+    def label(self) -> str:
+        """The configuration in a few words, with the delegate by what it really was."""
+        return self.config.label(self.delegate_text)
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""

@@ -22,7 +22,7 @@ __all__ = ["Cluster", "Node", "NodeSurvey"]
 _log = logging.getLogger(__name__)
 
 # What the answers of a model depend on; the number of cores changes nothing but the time that they take.
-_DECIDES_ANSWERS = ("kind", "processor", "machine", "runtime", "runner")
+_DECIDES_ANSWERS = ("kind", "processor", "machine", "runtime", "runner", "implementation")
 _INFERENCE = frozenset({"reference", "screening", "accuracy"})
 
 
@@ -162,7 +162,7 @@ class Cluster:
 
     def _fits(self, call: StageCall, node: Node) -> bool:
         if call.leases_device:
-            return node is self._measuring and _is_as_asked(call, node, tuple(node.survey.identity))
+            return node is self._measuring and _is_as_asked(call, node, (*node.survey.identity, "implementation"))
         if call.stage in _INFERENCE:
             return node.survey.facts is not None and _is_as_asked(call, node, _DECIDES_ANSWERS)
         return call.stage != "base" or self._file_access(node) == max(map(self._file_access, self.nodes.values()))
@@ -197,8 +197,14 @@ def _is_free(call: StageCall, node: Node) -> bool:
 
 
 def _is_as_asked(call: StageCall, node: Node, names: Iterable[str]) -> bool:
-    identity = node.survey.identity
+    identity = node.survey.identity | {"implementation": _implementation(call, node)}
     return all(call.depends_on[name] == identity.get(name) for name in names if name in call.depends_on)
+
+
+def _implementation(call: StageCall, node: Node) -> str | None:
+    """What a stage's delegate is on a node; None if it cannot be used there."""
+    found = node.survey.facts.delegates.get(call.params.get("delegate", "")) if node.survey.facts else None
+    return found.implementation if found is not None and found.refusal is None else None
 
 
 def _described(identity: Mapping[str, Any]) -> str:

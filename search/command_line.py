@@ -315,13 +315,19 @@ def report(
 
 
 @app.command()
-def devices(output: FormatOption = "table") -> None:
-    """Say what this machine can measure, and why not the rest."""
+def devices(
+    study: Annotated[
+        str | None, typer.Argument(help="A study, as for `run`: its devices; this machine if left out.")
+    ] = None,
+    output: FormatOption = "table",
+) -> None:
+    """Say what this machine, or each of a study's devices, can measure, and why not the rest."""
     chosen = _output_format(output)
     from litefront.search.device_listing import device_rows
+    from litefront.search.study_file import read_study_file
     from litefront.search.tables import render
 
-    print(render(device_rows(), chosen))
+    print(render(device_rows(None if study is None else read_study_file(study).spec.devices), chosen))
 
 
 @app.command()
@@ -450,7 +456,7 @@ def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
         if entry.chosen is None:
             print(f"{entry.tier}: no pick - {entry.reason}\n")
             continue
-        print(f"{entry.tier}: {entry.chosen.config.label()}")
+        print(f"{entry.tier}: {entry.chosen.label()}")
         for objective in results.spec.chosen_objectives():
             figure = entry.chosen.figures[objective.figure]
             relative = relative_text(objective.figure, entry.chosen, baseline)
@@ -464,7 +470,7 @@ def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
                 print(f"    WARNING: by its confirmed figures this pick breaks {entry.broken}")
         print(f"    why: {entry.reason}")
         if entry.runner_up is not None:
-            print(f"    runner-up: {entry.runner_up.config.label()}, which would give {entry.trade}")
+            print(f"    runner-up: {entry.runner_up.label()}, which would give {entry.trade}")
         print()
 
 

@@ -1,11 +1,12 @@
-"""What this machine can measure, and why not the rest."""
+"""What devices can measure, delegate by delegate, and why not the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from litefront.objectives.devices import DeviceFacts
-from litefront.search.device_spec import DEVICE_SPECS
+from litefront.search.device_spec import DEVICE_SPECS, BaseDeviceSpec
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import InputError
 
@@ -14,36 +15,53 @@ __all__ = ["device_rows"]
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
-def device_rows() -> list[dict[str, str]]:
-    """One row a device kind, its delegates and its energy counters: whether it is there, and what or why not."""
+def device_rows(devices: Mapping[str, BaseDeviceSpec] | None = None) -> list[dict[str, str]]:
+    """A row for each device, each delegate on it, and energy counters: whether it is there, and what or why not.
+
+    Args:
+        devices: The devices by their names, as a study describes them; by default one of each kind that needs no
+            description, and what the other kinds need.
+    """
+    if devices is None:
+        needs = {kind: _required_keys(spec) for kind, spec in DEVICE_SPECS.items()}
+        rows = device_rows({kind: DEVICE_SPECS[kind](kind=kind) for kind, keys in needs.items() if not keys})
+        words = {kind: f"it needs an entry in a study, with {', '.join(keys)}" for kind, keys in needs.items() if keys}
+        return rows + [_row(kind, refusal=text) for kind, text in words.items()]
     rows = []
-    for kind, spec in DEVICE_SPECS.items():
-        if needed := [name for name, key in spec.model_fields.items() if key.is_required()]:
-            because = f"it needs an entry in a study, with {', '.join(needed)}"
-            rows.append({"what": kind, "can_measure": "no", "because": because})
-            continue
+    for name, device in devices.items():
         try:
-            facts = spec(kind=kind).open().probe()
+            facts = device.open().probe(tuple(Delegate))
         except InputError as error:
-            rows.append({"what": kind, "can_measure": "no", "because": str(error)})
+            rows.append(_row(name, refusal=str(error)))
             continue
         detail = f"{facts.processor}, {facts.cores} cores, {facts.machine}, {facts.runtime}"
-        rows.append({"what": kind, "can_measure": "yes", "because": detail})
+        rows.append(_row(name, detail))
         refusals = facts.refusals()
         rows += [
-            {
-                "what": f"{kind}, delegate {delegate}",
-                "can_measure": "no" if delegate in refusals else "yes",
-                "because": refusals.get(delegate) or _implementation(facts, delegate),
-            }
+            _row(f"{name}, delegate {delegate}", _implementation(facts, delegate), refusals.get(delegate))
             for delegate in Delegate
         ]
-    rows.append({"what": "host, energy counters", "can_measure": "no", "because": _counter_refusal()})
+        if device.kind == "host":
+            rows.append(_row(f"{name}, energy counters", refusal=_counter_refusal()))
     return rows
 
 
+def _required_keys(spec: type[BaseDeviceSpec]) -> list[str]:
+    return [name for name, key in spec.model_fields.items() if key.is_required()]
+
+
+def _row(what: str, found: str = "", refusal: str | None = None) -> dict[str, str]:
+    return {
+        "what": what,
+        "can_measure": "yes" if refusal is None else "no",
+        "because": found if refusal is None else refusal,
+    }
+
+
 def _implementation(facts: DeviceFacts, delegate: Delegate) -> str:
-    found = facts.delegates[delegate]
+    found = facts.delegates.get(delegate)
+    if found is None:
+        return ""
     text = found.implementation or f"built into {facts.runtime}"
     return f"{text}, in software: its times mean nothing" if found.is_software else text
 

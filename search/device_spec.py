@@ -31,13 +31,52 @@ __all__ = [
     "DelegatesSpec",
     "DeviceSpec",
     "ExternalDelegateSpec",
+    "GpuDelegateSpec",
     "HostSpec",
+    "NpuDelegateSpec",
     "ProfileSpec",
     "SshSpec",
 ]
 
 # What the search makes of a device's answers; the device itself does not need to know.
 _POLICY = ("kind", "missing_delegates", "partial_delegation", "software_delegates")
+
+
+class GpuDelegateSpec(BaseModel):
+    """How LiteRT's GPU accelerator computes.
+
+    Attributes:
+        precision: `auto` lets it compute in half precision where the GPU can; `float32` does not.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: Literal["auto", "float32"] = "auto"
+
+
+class NpuDelegateSpec(BaseModel):
+    """Which vendor's dispatch library runs the graph, and how.
+
+    Attributes:
+        vendor: The vendor's name as LiteRT has it (`intel_openvino`, `qualcomm`, ...); by default the first whose
+            libraries are installed.
+        backend: What Intel's OpenVINO compiles for; its NPU by default. Its CPU counts as software.
+        dispatch_library: The folder of the dispatch library on the device, where it is not LiteRT's own.
+        compiler_plugin: The folder of the compiler plugin likewise.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vendor: str | None = None
+    backend: Literal["CPU", "GPU", "NPU"] | None = None
+    dispatch_library: str | None = None
+    compiler_plugin: str | None = None
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> Self:
+        if self.backend is not None and self.vendor not in (None, "intel_openvino"):
+            raise ValueError(f"`backend` is for the vendor intel_openvino, but got the vendor {self.vendor}.")
+        return self
 
 
 class ExternalDelegateSpec(BaseModel):
@@ -59,6 +98,8 @@ class DelegatesSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    gpu: GpuDelegateSpec | None = None
+    npu: NpuDelegateSpec | None = None
     external: ExternalDelegateSpec | None = None
 
 
@@ -113,6 +154,15 @@ class HostSpec(BaseDeviceSpec):
 
     kind: Literal["host"] = "host"
     delegates: DelegatesSpec = DelegatesSpec()
+
+    def beside(self, folder: Path) -> Self:
+        """The same with the external delegate's library found from anywhere; see `BaseDeviceSpec`."""
+        external = self.delegates.external
+        # A bare name that is no file is for the system's loader to find.
+        if external is None or not (folder / external.library).is_file():
+            return self
+        found = external.model_copy(update={"library": str((folder / external.library).resolve())})
+        return self.model_copy(update={"delegates": self.delegates.model_copy(update={"external": found})})
 
 
 class AndroidGpuSpec(BaseModel):

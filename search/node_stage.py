@@ -19,6 +19,7 @@ from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone, Workplace, run_stage
 from litefront.search.store import ArtifactStore
 from litefront.search.task_loading import unpack_task
+from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import InputError, StoreError
 from litefront.spaces.tensorflow_environment import import_keras
 
@@ -43,12 +44,14 @@ class PackedWorkplace:
         mark: A folder in it whose name no other store has.
         packed_task: The task, as `LoadedTask.packed`.
         device_settings: What the device is made from, as JSON; see `open_device`.
+        delegates: Those that the device is asked about.
     """
 
     store: str
     mark: str
     packed_task: bytes
     device_settings: str
+    delegates: tuple[Delegate, ...] = ()
 
     def device(self) -> Device:
         """The device that measures."""
@@ -82,7 +85,7 @@ def survey(workplace: PackedWorkplace) -> NodeSurvey:
     """What the node of this process is."""
     facts, problem = None, ""
     try:
-        facts = workplace.device().probe()
+        facts = workplace.device().probe(workplace.delegates)
     except InputError as error:
         problem = str(error)
     return NodeSurvey(

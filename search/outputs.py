@@ -98,7 +98,7 @@ def _tie_lines(
 
 
 def _labels(records: Iterable[CellRecord]) -> dict[str, str]:
-    return {record.cell: record.config.label() for record in records}
+    return {record.cell: record.label() for record in records}
 
 
 def _confirmed(record: CellRecord, results: StudyResults) -> dict[str, Any]:

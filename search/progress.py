@@ -119,7 +119,7 @@ class TerminalProgress:
             self._front.discard(record.cell)
 
     def _line(self, record: CellRecord) -> str:
-        label = record.config.label()
+        label = record.label()
         if record.state is not CellState.MEASURED:
             return f"{label}: {record.state} - {record.reason}"
         pairs = [(objective, record.figures[objective.figure]) for objective in self._objectives]

@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -46,6 +46,7 @@ from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone
 from litefront.search.store import ArtifactStore
 from litefront.search.workers import Place
+from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import CandidateError, InputError, LitefrontError, StoreError, WorkersError
 
 __all__ = ["RayWorkers"]
@@ -53,7 +54,8 @@ __all__ = ["RayWorkers"]
 _log = logging.getLogger(__name__)
 
 _REFRESH_S = 1.0
-_SURVEY_TIMEOUT_S = 90.0
+# A delegate that hangs is given up after half a minute; there may be three.
+_SURVEY_TIMEOUT_S = 150.0
 _QUESTION_TIMEOUT_S = 20.0
 # Objects that are kept for nodes that do not see the store: the rows and the models that the next stages read.
 _KEPT_OBJECTS = 32
@@ -80,6 +82,7 @@ class RayWorkers:
         packed_task: The task, as `LoadedTask.packed`.
         device_name: The device's name in the study; nodes offer it as the resource `device:<name>`.
         device_settings: What it is made from; see `open_device`.
+        delegates: Those that it is asked about.
         address: A running Ray cluster (`auto`, `ray://host:port`, `host:port`); by default Ray is started here.
         cores: Cores of each machine to use; by default all that this process may use, or all of a cluster's.
         stage_timeout_s: A stage that takes longer is ended, with that as its reason; standing in line does not count.
@@ -96,6 +99,7 @@ class RayWorkers:
         device_name: str,
         device_settings: Mapping[str, Any],
         *,
+        delegates: Collection[Delegate] = (),
         address: str | None = None,
         cores: int | None = None,
         stage_timeout_s: float = 4 * 3600.0,
@@ -116,7 +120,7 @@ class RayWorkers:
         self._resources = contextlib.ExitStack()
         try:
             self._join(address)
-            self._open(packed_task, device_settings)
+            self._open(packed_task, device_settings, delegates)
             self._meet_the_first_nodes()
         except BaseException:
             self.close()
@@ -197,10 +201,11 @@ class RayWorkers:
         self._lifeline = Lifeline(None, None) if through_client else Lifeline(_raylet_socket(), _head())
         self._resources.callback(self._lifeline.close)
 
-    def _open(self, packed_task: bytes, device_settings: Mapping[str, Any]) -> None:
+    def _open(self, packed_task: bytes, device_settings: Mapping[str, Any], delegates: Collection[Delegate]) -> None:
         mark = self._resources.enter_context(self._store.scratch())
         root = self._store.root.resolve()
-        self._packed = PackedWorkplace(str(root), mark.name, packed_task, json.dumps(device_settings))
+        settings = json.dumps(device_settings)
+        self._packed = PackedWorkplace(str(root), mark.name, packed_task, settings, tuple(delegates))
         self._workplace = ray.put(self._packed)
         self._resources.callback(self._clear_copies)
 

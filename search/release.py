@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.objectives.devices import Candidate, HostDevice
+from litefront.objectives.devices.execution import DelegateOptions
 from litefront.search.cell_record import CellRecord
 from litefront.search.run_directory import explain_os_error
 from litefront.search.store import ArtifactStore
@@ -55,6 +56,7 @@ class _Promise:
     config: DeploymentConfig
     rows: NDArray[Any]
     delegated_nodes: int
+    delegates: DelegateOptions
 
 
 def export_tier(results: StudyResults, tier: str, out: Path) -> Path:
@@ -160,7 +162,11 @@ def _manifest(results: StudyResults, picked: Pick, record: CellRecord, content: 
         "confirmed": picked.confirmed and picked.confirmed.to_json(),
         "confirmed_breaks": picked.broken,
         "noisy": record.noisy,
-        "device": {"name": record.device, **results.context.device},
+        "device": {
+            "name": record.device,
+            **results.context.device,
+            "delegates": results.spec.device.settings().get("delegates", {}),
+        },
         "tools": dict(results.context.versions),
         "measured_at": record.finished_at,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -205,6 +211,7 @@ def _read_promise(folder: Path) -> _Promise:
             config=DeploymentConfig.from_params(manifest["configuration"]),
             rows=np.zeros(manifest["model"]["inputs"][0]["shape"], dtype=np.float32),
             delegated_nodes=int(manifest["counted"]["delegated_nodes"]),
+            delegates=dict(manifest["device"].get("delegates", {})),
         )
     except (LookupError, TypeError, ValueError) as error:
         problem = f"{folder / MANIFEST_NAME} cannot be checked: {type(error).__name__}: {error}"
@@ -221,7 +228,7 @@ def _run_problems(model: Path, promise: _Promise) -> Iterator[str]:
         rows, outputs = Path(scratch) / "rows.npy", Path(scratch) / "outputs.npy"
         np.save(rows, promise.rows)
         try:
-            reply = HostDevice().infer(Candidate(model, promise.config), rows, outputs)
+            reply = HostDevice(promise.delegates).infer(Candidate(model, promise.config), rows, outputs)
         except CandidateError as error:
             yield f"the model does not run on this machine: {error}"
             return

@@ -70,7 +70,7 @@ def report_data(results: StudyResults) -> dict[str, Any]:
     choices = {record.cell for record in results.measured}
     front = {record.cell for record in pareto_front(results.measured, results.spec.chosen_objectives())}
     known = standings(results.measured, results.spec)
-    labels = {record.cell: record.config.label() for record in results.measured}
+    labels = {record.cell: record.label() for record in results.measured}
     curve = hypervolume_curve(results)
     return {
         "study": _study(results) | {"hypervolume": curve[-1] if curve else None},
@@ -160,7 +160,7 @@ def _cell(record: CellRecord, baseline: CellRecord | None) -> dict[str, Any]:
     references = baseline.figures if baseline else {}
     return {
         "cell": record.cell,
-        "label": record.config.label(),
+        "label": record.label(),
         "params": record.config.params(),
         "state": record.state.value,
         "figures": _figures(record.figures, record.figures, references),
@@ -195,12 +195,12 @@ def _pick(pick: Pick, results: StudyResults) -> dict[str, Any]:
         "tier": pick.tier,
         "samples_per_s": tier.samples_per_s,
         "cell": chosen.cell if chosen else None,
-        "label": chosen.config.label() if chosen else None,
+        "label": chosen.label() if chosen else None,
         "figures": _figures(names, chosen.figures, references) if chosen else {},
         "limits": {name: _text(tier.limits[name], chosen.figures[name].unit) for name in tier.limits} if chosen else {},
         "noisy": chosen.noisy if chosen else None,
         "reason": pick.reason,
-        "runner_up": pick.runner_up.config.label() if pick.runner_up else None,
+        "runner_up": pick.runner_up.label() if pick.runner_up else None,
         "trade": pick.trade,
         "eligible": pick.eligible,
         "confirmed": pick.confirmed and _confirmed(pick.confirmed),

@@ -7,7 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from litefront.objectives.accuracy import accuracy_source, measure_accuracy
 from litefront.objectives.devices import Candidate, Device
+from litefront.objectives.fidelity import FIDELITY_ROWS, Fidelity
 from litefront.objectives.screening import PairedScores, row_order
 from litefront.objectives.size import measure_size
 from litefront.objectives.timing import Timing
@@ -33,6 +34,7 @@ from litefront.spaces.base_model import (
     save_keras,
 )
 from litefront.spaces.batch_size import convert
+from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError, LitefrontError, StoreError
 from litefront.spaces.quantization import Quantization, quantize
@@ -201,7 +203,8 @@ def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     outputs, reply = _infer(call, workplace, folder)
     labels = np.load(workplace.store.path(call.inputs["labels"]))
     accuracy = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by, answers=reply.get("answers"))
-    facts = {"figures": {"accuracy": accuracy.figure.to_json()}, "counted": _delegation(reply)}
+    counted = _delegation(reply) | _fidelity(call, workplace, folder, np.load(outputs))
+    facts = {"figures": {"accuracy": accuracy.figure.to_json()}, "counted": counted}
     if accuracy.scores is None:
         return _Output(facts=facts)
     np.save(folder / "scores.npy", accuracy.scores)
@@ -222,7 +225,7 @@ def _screening(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
             "paired_scores": asdict(PairedScores.of(accuracy.scores, baseline[picked])),
             "unit": accuracy.figure.unit,
             "source": accuracy_source(metric, f"{last} of {len(labels)} rows", reply.get("answers")),
-            "counted": _delegation(reply),
+            "counted": _delegation(reply) | _fidelity(call, workplace, folder, np.load(outputs)),
         }
     )
 
@@ -230,6 +233,21 @@ def _screening(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
 def _delegation(reply: Mapping[str, Any]) -> dict[str, Any]:
     # Who answered stands there where it was not the delegate itself.
     return {name: reply[name] for name in ("delegated_nodes", "nodes", "answered_by") if name in reply}
+
+
+def _fidelity(call: StageCall, workplace: Workplace, folder: Path, outputs: np.ndarray) -> dict[str, Any]:
+    """How a delegate's answers to the first rows differ from the built-in kernels'; nothing for those themselves."""
+    candidate = _candidate(call, workplace)
+    if candidate.config.delegate is Delegate.NONE:
+        return {}
+    built_in = replace(candidate, config=replace(candidate.config, delegate=Delegate.NONE))
+    rows, expected = folder / "fidelity_rows.npy", folder / "fidelity_outputs.npy"
+    np.save(rows, np.load(workplace.store.path(call.inputs["rows"]), mmap_mode="r")[:FIDELITY_ROWS])
+    try:
+        workplace.device.infer(built_in, rows, expected)
+    except CandidateError as error:
+        raise CandidateError(f"its answers cannot be compared with the built-in kernels', which {error}") from error
+    return {"fidelity": asdict(Fidelity.of(outputs[:FIDELITY_ROWS], np.load(expected)))}
 
 
 def _latency(call: StageCall, workplace: Workplace, folder: Path) -> _Output:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from litefront.objectives.devices import Device, DeviceFacts
+from litefront.objectives.devices import DelegateFacts, Device, DeviceFacts
 from litefront.objectives.screening import look_ends, row_order
 from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_json
@@ -53,6 +54,7 @@ class OpenStudy:
         baseline: The configuration that every other is compared with.
         context: What every command that reads the run is told.
         reference: The float model's own answers, where they stand in for labels; else None.
+        delegates: What the device found of each delegate, by name.
     """
 
     spec: StudySpec
@@ -62,6 +64,7 @@ class OpenStudy:
     baseline: DeploymentConfig
     context: StudyContext
     reference: StageRecord | None
+    delegates: Mapping[str, DelegateFacts] = field(default_factory=dict)
 
 
 def open_study(
@@ -99,6 +102,7 @@ def open_study(
         baseline=baseline,
         context=_context(spec, loaded, facts, base, calls, capabilities, baseline),
         reference=_reference(loaded, scheduler, calls, base, baseline),
+        delegates=facts.delegates,
     )
 
 
@@ -135,6 +139,8 @@ def _context(
         "load": spec.load.samples_per_s if spec.load else None,
         "gates": spec.gates.model_dump(),
         "device": spec.device_name,
+        # What becomes of a cell whose delegate ran a part of it, or is no accelerator.
+        "delegates": [spec.device.partial_delegation, spec.device.software_delegates],
     }
     metric = loaded.task.scored_by
     return StudyContext(

@@ -143,7 +143,7 @@ def _make_workers(
     study: StudyFile, loaded: LoadedTask, store: ArtifactStore, options: RunOptions, device: Device
 ) -> Workers:
     if options.serial:
-        return SerialWorkers(Workplace(store, loaded.task, device))
+        return SerialWorkers(Workplace(store, loaded.task, device), delegates=study.spec.space.delegate)
     from litefront.search.ray_workers import RayWorkers
 
     return RayWorkers(
@@ -151,6 +151,7 @@ def _make_workers(
         loaded.packed,
         study.spec.device_name,
         study.spec.device.settings(),
+        delegates=study.spec.space.delegate,
         address=options.address,
         cores=options.cores,
         stage_timeout_s=options.stage_timeout_s,

@@ -88,7 +88,7 @@ def front_table(
     rows = []
     any_ties = any(standings[record.cell].ties for record in records)
     for record in records:
-        row = {name: str(getattr(record.config, name)) for name in DIMENSIONS}
+        row = {name: str(getattr(record.config, name)) for name in DIMENSIONS} | {"delegate": record.delegate_text}
         for objective in objectives:
             text = figure_text(objective.figure, record.figures[objective.figure])
             row[objective.figure] = f"{text} {relative_text(objective.figure, record, baseline):>7}".rstrip()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Protocol
 
 from litefront.objectives.devices import DeviceFacts
 from litefront.search.stage_calls import StageCall
 from litefront.search.stage_functions import StageDone, Workplace, run_stage
+from litefront.spaces.delegate import Delegate
 
 __all__ = ["Place", "SerialWorkers", "Workers"]
 
@@ -78,10 +80,12 @@ class SerialWorkers:
 
     Args:
         workplace: What stages need.
+        delegates: Those that the device is asked about.
     """
 
-    def __init__(self, workplace: Workplace) -> None:
+    def __init__(self, workplace: Workplace, *, delegates: Collection[Delegate] = ()) -> None:
         self._workplace = workplace
+        self._delegates = delegates
         self._waiting: deque[StageCall] = deque()
 
     @property
@@ -91,7 +95,7 @@ class SerialWorkers:
 
     def probe(self) -> DeviceFacts:
         """What the device says of itself."""
-        return self._workplace.device.probe()
+        return self._workplace.device.probe(self._delegates)
 
     def places(self, call: StageCall) -> frozenset[Place]:
         """This process, unless a stage is in line already."""

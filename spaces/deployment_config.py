@@ -49,10 +49,15 @@ class DeploymentConfig:
         """The parameters by name, as plain JSON values: what an Optuna trial holds."""
         return {name: getattr(value, "value", value) for name, value in asdict(self).items()}
 
-    def label(self) -> str:
-        """The configuration in a few words, such as `int8 sparsity 0.75 xnnpack 1 thread batch 4`."""
+    def label(self, delegate: str | None = None) -> str:
+        """The configuration in a few words, such as `int8 sparsity 0.75 xnnpack 1 thread batch 4`.
+
+        Args:
+            delegate: What is said of the delegate, where there is more to say than its name.
+        """
         threads = "1 thread" if self.num_threads == 1 else f"{self.num_threads} threads"
-        return f"{self.quantization} sparsity {self.sparsity:g} {self.delegate} {threads} batch {self.batch_size}"
+        runs_on = f"{delegate or self.delegate} {threads} batch {self.batch_size}"
+        return f"{self.quantization} sparsity {self.sparsity:g} {runs_on}"
 
 
 BASELINE = DeploymentConfig()

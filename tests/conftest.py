@@ -7,6 +7,7 @@ and only when a test asks for it.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+from litefront.objectives.runner_server import runner_server
 from litefront.spaces.base_model import BaseModel, save_keras
 from litefront.spaces.batch_size import convert
 from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.tensorflow_environment import import_keras, prepare_environment, seed_everything
+from tests.accelerators import SOFTWARE_GPU, build_external_delegate, compiler_refusal, gpu_refusal, npu_refusal
 
 CLASSES = 3
 BATCHES = (1, 4)
@@ -94,6 +97,34 @@ def rows_file(rows: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.Temp
     path = tmp_path_factory.mktemp("rows") / "rows.npy"
     np.save(path, rows[0])
     return path
+
+
+@pytest.fixture
+def software_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has runners that start meanwhile find a GPU in software."""
+    if refusal := gpu_refusal():
+        pytest.skip(refusal)
+    for name, value in SOFTWARE_GPU.items():
+        monkeypatch.setenv(name, value)
+    # It starts again in the environment of whoever asks it next.
+    runner_server().close()
+    yield
+    runner_server().close()
+
+
+@pytest.fixture
+def openvino() -> None:
+    """Skips the test where the NPU's path cannot run."""
+    if refusal := npu_refusal():
+        pytest.skip(refusal)
+
+
+@pytest.fixture(scope="session")
+def external_delegate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of an external delegate that does what its option `mode` says."""
+    if refusal := compiler_refusal():
+        pytest.skip(refusal)
+    return build_external_delegate(tmp_path_factory.mktemp("delegate"))
 
 
 def run_rows(content: bytes, rows: np.ndarray, **options: Any) -> np.ndarray:

@@ -28,7 +28,7 @@ import random
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,8 +132,11 @@ class AndroidDevice:
         """A phone's cores do nothing else."""
         return False
 
-    def probe(self) -> DeviceFacts:
+    def probe(self, delegates: Collection[Delegate] = ()) -> DeviceFacts:
         """Asks the phone what it is, and tries its delegates on a model of one operator.
+
+        Args:
+            delegates: All that it has are tried, whichever are asked about.
 
         Raises:
             InputError: If it is not attached or not ready, or if `benchmark_model` does not run there.
@@ -143,7 +146,7 @@ class AndroidDevice:
             with self._alone():
                 phone = self._describe()
                 runtime = f"benchmark_model {self._tool.version()}, {phone.fingerprint}"
-                delegates = self._try_delegates(phone)
+                found = self._try_delegates(phone)
         except CandidateError as error:
             raise InputError(f"The phone {serial} must run `benchmark_model`, but it {error}") from error
         if self._cpu_mask is not None:
@@ -157,7 +160,7 @@ class AndroidDevice:
             machine=phone.abi,
             cores=_allowed_cores(self._cpu_mask, phone.cores),
             runtime=runtime,
-            delegates=delegates,
+            delegates=found,
         )
 
     def infer(self, candidate: Candidate, inputs: Path, outputs: Path) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,8 +102,11 @@ class Device(Protocol):
         """Whether candidates run on the cores that also train and convert."""
         ...
 
-    def probe(self) -> DeviceFacts:
+    def probe(self, delegates: Collection[Delegate] = ()) -> DeviceFacts:
         """Asks the device what it is.
+
+        Args:
+            delegates: Those that it is asked about, beside what is part of LiteRT's runtime.
 
         Raises:
             InputError: If it cannot be reached or lacks the runtime.

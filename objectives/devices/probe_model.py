@@ -1,4 +1,4 @@
-"""A model of one operator, by which a phone's delegates are tried before a study trusts them."""
+"""A model of one operator, by which delegates are tried before a study trusts them."""
 
 from __future__ import annotations
 

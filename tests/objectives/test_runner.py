@@ -176,7 +176,7 @@ def test_a_model_of_two_inputs_is_refused(rows_file: Path, tmp_path: Path) -> No
         infer(tmp_path / "two.tflite", rows_file, tmp_path / "outputs.npy")
 
 
-@pytest.mark.parametrize("change", [{"action": "guess"}, {"delegate": "gpu"}])
+@pytest.mark.parametrize("change", [{"action": "guess"}, {"delegate": "tpu"}])
 def test_a_request_of_unknown_words_gets_no_reply(
     change: dict[str, str], candidate_files: Candidates, rows_file: Path, tmp_path: Path
 ) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
-from litefront.objectives.devices import DeviceFacts
+import pytest
+
+from litefront.objectives.devices import DelegateFacts, DeviceFacts
+from litefront.objectives.fidelity import Fidelity
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.power import HOST_POWER
 from litefront.objectives.timing import Timing
 from litefront.search.cell_plan import CellPlans
 from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.device_spec import HostSpec
 from litefront.search.machine_pace import MachinePace
 from litefront.search.scheduler import Plan
 from litefront.search.stage_calls import Reference, StageCall, StageCalls
 from litefront.search.store import StageRecord
 from litefront.search.study_spec import Gates, Load
+from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.sparsity import FineTuning
@@ -49,7 +55,12 @@ WIDE = rounds(1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0)
 BESIDE_OTHERS = rounds(*[1.0] * 7, disturbed=True)
 
 
-def plans(reference: Reference | None = REFERENCE, **gates: float) -> CellPlans:
+def plans(
+    reference: Reference | None = REFERENCE,
+    device: HostSpec | None = None,
+    delegates: Mapping[str, DelegateFacts] | None = None,
+    **gates: float,
+) -> CellPlans:
     """The plans of a study that is open, but for what its device and its task would add."""
     loaded: Any = SimpleNamespace(
         model_digest="m",
@@ -57,24 +68,26 @@ def plans(reference: Reference | None = REFERENCE, **gates: float) -> CellPlans:
         metric_digest="t",
         task=SimpleNamespace(fine_tuning=FineTuning()),
     )
-    device = DeviceFacts("host", "a processor", "x86_64", 2, "ai-edge-litert 2")
+    facts = DeviceFacts("host", "a processor", "x86_64", 2, "ai-edge-litert 2")
     calls = StageCalls(
-        loaded, device, evaluation_inputs="e.npy", evaluation_labels="l.npy", sparsities=(), timing=Timing()
+        loaded, facts, evaluation_inputs="e.npy", evaluation_labels="l.npy", sparsities=(), timing=Timing()
     )
     opened: Any = SimpleNamespace(
         calls=calls,
-        spec=SimpleNamespace(gates=Gates(**gates), load=Load(samples_per_s=10.0), device_name="host"),
+        spec=SimpleNamespace(
+            gates=Gates(**gates), load=Load(samples_per_s=10.0), device_name="host", device=device or HostSpec()
+        ),
         baseline=BASELINE,
         reference=None,
         device=SimpleNamespace(power_model=HOST_POWER),
         context=SimpleNamespace(digest="context"),
+        delegates=delegates or {},
     )
     return CellPlans(opened, baseline_accuracy=0.9, reference=reference, pace=reference and MachinePace(2.0))
 
 
-def answer(call: StageCall, timing: list[dict[str, Any]]) -> StageRecord:
+def answer(call: StageCall, timing: list[dict[str, Any]], counted: Mapping[str, Any]) -> StageRecord:
     """What a stage leaves; the latency stage these rounds."""
-    counted = {"delegated_nodes": 3, "nodes": 3}
     facts: dict[str, dict[str, Any]] = {
         "base": {"format": "keras"},
         "float_tflite": {},
@@ -101,8 +114,9 @@ def figure(value: float, unit: str) -> dict[str, Any]:
     return Measurement(value, unit, Provenance.MEASURED, "made by hand").to_json()
 
 
-def drive(plan: Plan, *timings: list[dict[str, Any]] | Exception) -> tuple[list[StageCall], CellRecord]:
+def drive(plan: Plan, *timings: list[dict[str, Any]] | Exception, **counted: Any) -> tuple[list[StageCall], CellRecord]:
     """The latency calls that a plan makes when these rounds, or errors, are what comes of them, and its record."""
+    counted = {"delegated_nodes": 3, "nodes": 3} | counted
     waiting, asked = list(timings), []
     try:
         call = next(plan)
@@ -112,7 +126,7 @@ def drive(plan: Plan, *timings: list[dict[str, Any]] | Exception) -> tuple[list[
                 asked.append(call)
                 assert waiting, "the plan asks for more timings than were foreseen"
                 timing = waiting.pop(0)  # type: ignore[assignment]
-            call = plan.throw(timing) if isinstance(timing, Exception) else plan.send(answer(call, timing))
+            call = plan.throw(timing) if isinstance(timing, Exception) else plan.send(answer(call, timing, counted))
     except StopIteration as end:
         assert not waiting, "the plan asks for fewer timings than were foreseen"
         return asked, end.value
@@ -221,3 +235,78 @@ def test_the_baseline_tells_the_machine_s_speed_at_its_first_timing_itself() -> 
     _, after = drive(plans().judge_anew(baseline, QUANTIZED), rounds(*[2.5] * 7, reference_ms=None))
     assert (baseline.value("latency_ms"), after.value("latency_ms")) == (2.5, 2.0)
     assert after.facts["timings"][0]["machine_speed"] == 0.8
+
+
+# ------------------------------------------------------------------------------------------------------ delegates
+
+GPU = DeploymentConfig(delegate=Delegate.GPU)
+REAL_GPU = {"gpu": DelegateFacts(implementation="Adreno, Vulkan")}
+SOFTWARE_GPU = {"gpu": DelegateFacts(implementation="SwiftShader, Vulkan", is_software=True)}
+FAITHFUL = asdict(Fidelity(rows=32, largest=0.001, mean=0.0001, same_argmax=1.0))
+WRONG = asdict(Fidelity(rows=32, largest=0.9, mean=0.3, same_argmax=0.1))
+
+
+def rejected(plan: Plan, **counted: Any) -> CellRecord:
+    """The record of a cell that must end before it is timed."""
+    record = drive(plan, **counted)[1]
+    assert (record.state, record.rejected_by) == (CellState.REJECTED, "delegate")
+    assert record.violation > 0
+    return record
+
+
+def test_a_gpu_that_ran_all_of_the_graph_is_timed() -> None:
+    _, record = drive(plans(delegates=REAL_GPU).plan(GPU), STEADY, fidelity=FAITHFUL)
+    assert (record.state, record.facts["fidelity"]) == (CellState.MEASURED, FAITHFUL)
+    assert record.label() == "float32 sparsity 0 gpu 1 thread batch 1"
+    assert "in software" not in record.figures["latency_ms"].source
+
+
+@pytest.mark.parametrize("delegate", [Delegate.XNNPACK, Delegate.GPU])
+def test_a_delegate_that_ran_nothing_is_rejected(delegate: Delegate) -> None:
+    record = rejected(plans().plan(DeploymentConfig(delegate=delegate)), delegated_nodes=0)
+    assert record.reason == f"{delegate}: asked for, but none of the graph's 3 nodes ran on it"
+
+
+def test_a_gpu_that_ran_a_part_is_rejected_with_the_number_of_nodes() -> None:
+    record = rejected(plans().plan(GPU), delegated_nodes=2)
+    assert record.reason is not None
+    assert record.reason.startswith("gpu: only 2 of the graph's 3 nodes ran on it; ")
+
+
+def test_a_part_is_kept_under_its_true_name_if_the_study_says_so() -> None:
+    made = plans(device=HostSpec(partial_delegation="keep"))
+    _, record = drive(made.plan(GPU), STEADY, delegated_nodes=2)
+    assert record.state is CellState.MEASURED
+    assert record.label() == "float32 sparsity 0 gpu (2 of 3 nodes) 1 thread batch 1"
+
+
+def test_a_part_is_xnnpacks_way_and_no_news() -> None:
+    _, record = drive(plans().plan(CONFIG), STEADY, delegated_nodes=2)
+    assert record.state is CellState.MEASURED
+    assert record.label() == CONFIG.label()
+
+
+@pytest.mark.parametrize("config", [GPU, CONFIG], ids=lambda config: str(config.delegate))
+def test_wrong_answers_are_rejected_before_their_speed_is_asked(config: DeploymentConfig) -> None:
+    record = rejected(plans().plan(config), fidelity=WRONG)
+    assert record.reason is not None
+    assert record.reason.startswith(f"{config.delegate}: its answers to 32 rows differ")
+
+
+def test_a_gpu_in_software_has_answers_but_no_times() -> None:
+    record = rejected(plans(delegates=SOFTWARE_GPU).plan(GPU), fidelity=FAITHFUL)
+    assert record.reason is not None
+    assert record.reason.startswith("gpu: it is software here (SwiftShader, Vulkan), so its times mean nothing; ")
+    assert record.figures.keys() == {"size_bytes", "accuracy"}
+    assert record.label() == "float32 sparsity 0 gpu (in software) 1 thread batch 1"
+
+
+def test_times_of_a_gpu_in_software_are_marked_where_they_are_asked_for() -> None:
+    made = plans(device=HostSpec(software_delegates=True), delegates=SOFTWARE_GPU)
+    _, record = drive(made.plan(GPU), STEADY, fidelity=FAITHFUL)
+    assert record.state is CellState.MEASURED
+    marked = {name for name, found in record.figures.items() if found.source.endswith(", in software")}
+    assert marked == record.figures.keys() - {"size_bytes", "accuracy"}
+    # Judged once more, they are not marked twice.
+    again = drive(made.judge_anew(record, QUANTIZED), STEADY, fidelity=FAITHFUL)[1]
+    assert again.figures["latency_ms"].source == record.figures["latency_ms"].source

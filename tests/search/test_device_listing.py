@@ -8,12 +8,17 @@ from importlib.metadata import version
 import pytest
 
 from litefront.search.device_listing import device_rows
+from litefront.search.device_spec import DelegatesSpec, ExternalDelegateSpec, HostSpec, NpuDelegateSpec
 from litefront.spaces.delegate import Delegate
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, str]]:
     return {row["what"]: row for row in device_rows()}
+
+
+def rows_of(host: HostSpec) -> dict[str, dict[str, str]]:
+    return {row["what"]: row for row in device_rows({"host": host})}
 
 
 def test_the_host_can_measure_and_says_what_it_is(rows: dict[str, dict[str, str]]) -> None:
@@ -39,3 +44,30 @@ def test_a_kind_that_needs_an_entry_says_what_it_must_hold(rows: dict[str, dict[
         "can_measure": "no",
         "because": "it needs an entry in a study, with power",
     }
+
+
+def test_delegates_of_the_machine_without_an_entry(rows: dict[str, dict[str, str]]) -> None:
+    for delegate in ("none", "xnnpack"):
+        assert rows[f"host, delegate {delegate}"]["can_measure"] == "yes"
+        assert rows[f"host, delegate {delegate}"]["because"].startswith("built into ai-edge-litert")
+    for delegate in ("nnapi", "external"):
+        assert rows[f"host, delegate {delegate}"]["can_measure"] == "no"
+        assert rows[f"host, delegate {delegate}"]["because"].startswith(f"{delegate} is not there: ")
+
+
+@pytest.mark.usefixtures("software_gpu", "openvino")
+def test_accelerators_in_software_are_listed_as_such() -> None:
+    npu = NpuDelegateSpec(vendor="intel_openvino", backend="CPU")
+    rows = rows_of(HostSpec(delegates=DelegatesSpec(npu=npu)))
+    for delegate, name in (("gpu", "SwiftShader"), ("npu", "IntelOpenVINO")):
+        row = rows[f"host, delegate {delegate}"]
+        assert row["can_measure"] == "yes", row
+        assert row["because"].startswith(name)
+        assert row["because"].endswith(", in software: its times mean nothing")
+
+
+def test_an_external_delegate_that_cannot_be_loaded_is_listed_with_the_reason() -> None:
+    external = ExternalDelegateSpec(library="nowhere.so")
+    row = rows_of(HostSpec(delegates=DelegatesSpec(external=external)))["host, delegate external"]
+    assert row["can_measure"] == "no"
+    assert "nowhere.so" in row["because"]

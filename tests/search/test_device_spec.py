@@ -148,3 +148,27 @@ def test_a_profile_that_is_not_there_is_the_studys_mistake(tmp_path: Path) -> No
     spec = READER.validate_python({"kind": "profile", "profile": "mine.yaml"})
     with pytest.raises(InputError, match="mine.yaml"):
         spec.beside(tmp_path)
+
+
+def test_options_of_delegates_reach_the_device() -> None:
+    delegates = {"gpu": {"precision": "float32"}, "npu": {"backend": "CPU"}, "external": {"library": "libedgetpu.so.1"}}
+    spec = READER.validate_python({"kind": "host", "delegates": delegates})
+    delegates["external"]["options"] = {}  # type: ignore[assignment]
+    assert spec.settings() == {"kind": "host", "delegates": delegates}
+
+
+def test_a_library_is_found_beside_the_study_and_a_bare_name_by_the_system(tmp_path: Path) -> None:
+    (tmp_path / "mine.so").touch()
+
+    def library(name: str) -> str:
+        entry = {"kind": "host", "delegates": {"external": {"library": name}}}
+        found: str = READER.validate_python(entry).beside(tmp_path).settings()["delegates"]["external"]["library"]
+        return found
+
+    assert library("mine.so") == str(tmp_path / "mine.so")
+    assert library("libedgetpu.so.1") == "libedgetpu.so.1"
+
+
+def test_a_backend_is_for_openvino_alone() -> None:
+    with pytest.raises(ValidationError, match="but got the vendor qualcomm"):
+        READER.validate_python({"kind": "host", "delegates": {"npu": {"vendor": "qualcomm", "backend": "NPU"}}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from litefront.objectives.devices import HostDevice
+from litefront.objectives.fidelity import Fidelity
 from litefront.objectives.screening import PairedScores, row_order
 from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_path
@@ -155,6 +156,17 @@ def test_accuracy_says_how_many_nodes_the_delegate_took(made: Made) -> None:
     assert without.facts["counted"]["delegated_nodes"] == 0
 
 
+def test_accuracy_compares_the_delegates_answers_with_the_built_in_kernels(made: Made, rows: Rows) -> None:
+    from ai_edge_litert.interpreter import OpResolverType
+
+    content, built_in = made.content(made.quantized, "tflite"), OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    expected = run_rows(content, rows[0], experimental_op_resolver_type=built_in)
+    fidelity = made.accuracy.facts["counted"]["fidelity"]
+    assert fidelity == asdict(Fidelity.of(run_rows(content, rows[0]), expected))
+    without = made.run_on_rows("accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels)
+    assert "fidelity" not in without.facts["counted"]
+
+
 def test_accuracy_leaves_the_score_of_each_row(made: Made, rows: Rows) -> None:
     answers = run_rows(made.content(made.quantized, "tflite"), rows[0]).argmax(axis=1)
     kept = np.load(made.workplace.store.path(made.accuracy.objects["scores"]))
@@ -185,7 +197,9 @@ def test_screening_compares_the_rows_of_its_look_with_the_baselines(made: Made, 
     assert seen.drop_sum == baseline[picked].sum() - right.sum()
     assert seen.drop_squares == np.count_nonzero(baseline[picked] != right)
     assert (record.facts["unit"], record.facts["source"]) == ("fraction", "top1 on 14 of 22 rows")
-    assert record.facts["counted"] == made.accuracy.facts["counted"]
+    # Of its own rows it says how the delegate answers them; what ran is the same.
+    assert record.facts["counted"]["fidelity"]["rows"] == 8
+    assert record.facts["counted"] | {"fidelity": None} == made.accuracy.facts["counted"] | {"fidelity": None}
 
 
 def test_screening_by_fidelity_compares_with_the_float_models_answers(made: Made, rows: Rows) -> None:

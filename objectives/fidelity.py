@@ -1,0 +1,91 @@
+"""Fidelity of a delegate: how its answers differ from the built-in kernels', for the same file and the same rows.
+
+Agreement with the float model's answers, which stands in for an accuracy where there are no labels, is another thing:
+that judges the file, this judges what runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from litefront.spaces.errors import CandidateError
+from litefront.spaces.quantization import Quantization
+
+__all__ = ["FIDELITY_ROWS", "Fidelity"]
+
+FIDELITY_ROWS = 32
+"""Rows that are compared: the first of those that the accuracy is taken on."""
+
+# Largest and mean difference that are tolerated, as fractions of the outputs' range. Correct delegates differ by the
+# order of their sums, by half precision, and for quantized graphs by the steps that values are rounded to, layer by
+# layer: over four networks on XNNPACK, a GPU and OpenVINO by up to 0.0016 for the first kind, and 0.016 for the second.
+_FLOAT = (0.02, 0.005)
+_QUANTIZED = (0.1, 0.01)
+_TOLERANCES = {
+    Quantization.FLOAT32: _FLOAT,
+    Quantization.FLOAT16: _FLOAT,
+    Quantization.WEIGHT_ONLY_INT8: _FLOAT,
+    Quantization.DYNAMIC_INT8: _QUANTIZED,
+    Quantization.DYNAMIC_INT4: _QUANTIZED,
+    Quantization.INT8: _QUANTIZED,
+    Quantization.INT16X8: _FLOAT,
+}
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How a delegate's answers differ from the built-in kernels'.
+
+    Attributes:
+        rows: Rows that were compared.
+        largest: The largest difference, as a fraction of the range of the built-in kernels' answers; None if an answer
+            is not finite.
+        mean: The mean difference, likewise.
+        same_argmax: Share of the rows whose largest output is the same; None where a row has one output.
+    """
+
+    rows: int
+    largest: float | None
+    mean: float | None
+    same_argmax: float | None
+
+    @classmethod
+    def of(cls, answers: np.ndarray, expected: np.ndarray) -> Fidelity:
+        """Compares answers, shape `(rows, ...)`, with the built-in kernels' of the same shape.
+
+        Raises:
+            CandidateError: If the shapes differ.
+        """
+        if answers.shape != expected.shape:
+            raise CandidateError(f"answers of shape {answers.shape}, where the built-in kernels give {expected.shape}")
+        rows = len(expected)
+        if not np.isfinite(answers).all():
+            return cls(rows, None, None, None)
+        ours, theirs = (array.astype(np.float64).reshape(rows, -1) for array in (answers, expected))
+        differences = np.abs(ours - theirs)
+        # Answers that are all the same have no range; their size is the scale then.
+        scale = float(np.ptp(theirs)) or float(np.abs(theirs).max()) or 1.0
+        same = float(np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1))) if ours.shape[1] > 1 else None
+        return cls(rows, float(differences.max()) / scale, float(differences.mean()) / scale, same)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Fidelity:
+        """Reads what `dataclasses.asdict` wrote."""
+        return cls(**facts)
+
+    def refusal(self, quantization: Quantization) -> str | None:
+        """Why such answers are wrong for a file of this quantization, or None if they will do."""
+        if self.largest is None or self.mean is None:
+            return f"its answers to {self.rows} rows are not all finite"
+        largest, mean = _TOLERANCES[quantization]
+        if self.largest <= largest and self.mean <= mean:
+            return None
+        same = "" if self.same_argmax is None else f"; {self.same_argmax:.0%} of the rows have the same largest output"
+        return (
+            f"its answers to {self.rows} rows differ from the built-in kernels' by up to {self.largest:.2g} and "
+            f"{self.mean:.2g} on average, of their range, where {largest:g} and {mean:g} are tolerated{same}"
+        )
