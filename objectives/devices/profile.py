@@ -7,7 +7,7 @@ LiteRT, and by XNNPACK in place of an accelerator.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,12 @@ class ProfileDevice:
         """Reading a data sheet takes no core from those that train and convert."""
         return False
 
-    def probe(self) -> DeviceFacts:
-        """What the data sheet says; its digest is part of every key, with that of what is made of it."""
+    def probe(self, delegates: Collection[Delegate] = ()) -> DeviceFacts:
+        """What the data sheet says; its digest is part of every key, with that of what is made of it.
+
+        Args:
+            delegates: All that it has are told, whichever are asked about.
+        """
         accelerators: dict[str, DelegateFacts] = {
             name: DelegateFacts(implementation=f"{sheet.implementation} (modelled; answers are XNNPACK's, of here)")
             for name, sheet in self.profile.accelerators.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import numpy as np
 
 from litefront.objectives.devices.board import Board
 from litefront.objectives.devices.board_agent import throttling
-from litefront.objectives.devices.device import Candidate, DeviceFacts
+from litefront.objectives.devices.delegate_probe import probe_delegates
+from litefront.objectives.devices.device import Candidate, DelegateFacts, DeviceFacts
 from litefront.objectives.devices.execution import DelegateOptions, execution
+from litefront.objectives.devices.probe_model import probe_model
 from litefront.objectives.devices.ssh_connection import BoardRefusalError, SshConnection
 from litefront.objectives.power import POWER_MODELS, PowerModel
 from litefront.objectives.timing import Timing
+from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 
@@ -25,7 +28,6 @@ __all__ = ["SshDevice"]
 # A small board takes several times as long as a desktop.
 _PROBE_TIMEOUT_S = 120.0
 _INFER_TIMEOUT_S = 3600.0
-_BENCHMARK_TIMEOUT_S = 600.0
 _MAX_TIMINGS = 3
 
 _TRIAL = Candidate(Path(__file__).with_name("trial.tflite"), DeploymentConfig())
@@ -80,8 +82,11 @@ class SshDevice:
         """A board does not train."""
         return False
 
-    def probe(self) -> DeviceFacts:
+    def probe(self, delegates: Collection[Delegate] = ()) -> DeviceFacts:
         """Asks the board what it is, and has it run a model of one operator.
+
+        Args:
+            delegates: Those that it is asked about, beside what is part of LiteRT's runtime.
 
         Raises:
             InputError: If it cannot be reached or used, or if the runner does not work with its LiteRT.
@@ -96,7 +101,14 @@ class SshDevice:
                 f"ai-edge-litert`), but the runner {error}."
             ) from error
         self._try_model(reply["runtime"])
-        return DeviceFacts("ssh", reply["processor"], reply["machine"], reply["cores"], reply["runtime"])
+        return DeviceFacts(
+            kind="ssh",
+            processor=reply["processor"],
+            machine=reply["machine"],
+            cores=reply["cores"],
+            runtime=reply["runtime"],
+            delegates=self._probe_delegates(delegates),
+        )
 
     def infer(self, candidate: Candidate, inputs: Path, outputs: Path) -> Mapping[str, Any]:
         """Runs all rows of `inputs` through a candidate; see `Device`."""
@@ -120,7 +132,7 @@ class SshDevice:
         for attempt in range(_MAX_TIMINGS):
             if attempt:
                 time.sleep(self._cool_down_s)
-            reply = self._run(request, timeout_s=_BENCHMARK_TIMEOUT_S, alone=True)
+            reply = self._run(request, timeout_s=timing.longest_s, alone=True)
             if not (flags := throttling(**reply["health"])):
                 return reply
         raise CandidateError(f"throttled: {_in_words(flags, reply['health'])} at each of {_MAX_TIMINGS} measurements")
@@ -137,6 +149,15 @@ class SshDevice:
             return self._board.run(request, **options)
         except BoardRefusalError as error:
             raise CandidateError(str(error)) from error
+
+    def _probe_delegates(self, delegates: Collection[Delegate]) -> dict[str, DelegateFacts]:
+        def ask(request: Mapping[str, Any], *, timeout_s: float) -> Mapping[str, Any]:
+            return self._run({**request, "model": Path(request["model"])}, timeout_s=timeout_s)
+
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "probe.tflite"
+            model.write_bytes(probe_model())
+            return probe_delegates(delegates, self._delegates, ask, model=str(model))
 
     def _try_model(self, runtime: str) -> None:
         """Finds out now, and not at each candidate, whether the runner works with the board's LiteRT."""
