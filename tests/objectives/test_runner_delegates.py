@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from litefront.objectives import runner
-from litefront.objectives.latency import Timing
 from litefront.objectives.runner_server import RunnerServer
+from litefront.objectives.timing import Timing
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 from tests.accelerators import NPU_ON_CPU
