@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 
 __all__ = ["GraphFacts", "OperatorFacts", "TensorFacts", "TfliteGraph"]
@@ -142,9 +143,14 @@ class TfliteGraph:
 
     Args:
         content: The file's bytes.
+
+    Raises:
+        CandidateError: If they are not a `.tflite` file's.
     """
 
     def __init__(self, content: bytes) -> None:
+        if content[4:8] != b"TFL3":
+            raise CandidateError("refused: it has not the mark of a `.tflite` file")
         self._content = content
         self._model = schema.Model.GetRootAs(content, 0)
 

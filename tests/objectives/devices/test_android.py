@@ -22,6 +22,7 @@ from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 from litefront.spaces.quantization import Quantization
 from tests.conftest import run_rows
+from tests.objectives.devices.contract import DeviceContract
 from tests.objectives.devices.made_phone import MadePhone
 
 Candidates = dict[tuple[Quantization, int], Path]
@@ -443,3 +444,9 @@ def test_a_phone_is_used_by_one_at_a_time(
             time.sleep(0.3)  # long enough for a measurement that does not wait to meet the abort
             phone.replay("xnnpack", "xnnpack")
         assert len(reply.result()["rounds"]) == 3
+
+
+class TestContract(DeviceContract):
+    @pytest.fixture
+    def device(self, phone: MadePhone) -> AndroidDevice:
+        return AndroidDevice(**phone.settings())

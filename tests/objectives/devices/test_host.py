@@ -18,6 +18,7 @@ from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 from tests.conftest import run_rows
+from tests.objectives.devices.contract import DeviceContract
 
 Candidates = dict[tuple[Quantization, int], Path]
 SHORT = Timing(min_rounds=3, round_s=0.001, max_s=0.05, warm_up_max_s=0.01, cold_starts=1)
@@ -80,3 +81,9 @@ def test_what_is_no_model_costs_the_candidate(host: HostDevice, rows_file: Path,
         host.infer(bad, rows_file, tmp_path / "outputs.npy")
     with pytest.raises(CandidateError, match="^refused: "):
         host.benchmark(bad, rows_file, SHORT)
+
+
+class TestContract(DeviceContract):
+    @pytest.fixture
+    def device(self, host: HostDevice) -> HostDevice:
+        return host

@@ -16,6 +16,7 @@ from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 from litefront.spaces.quantization import Quantization
 from tests.conftest import run_rows
+from tests.objectives.devices.contract import DeviceContract
 from tests.objectives.made_profile import made_profile
 
 Candidates = dict[tuple[Quantization, int], Path]
@@ -144,3 +145,9 @@ def test_what_is_no_model_costs_the_candidate(device: ProfileDevice, rows_file: 
             device.infer(asked, rows_file, tmp_path / "outputs.npy")
         with pytest.raises(CandidateError, match="^refused: "):
             device.benchmark(asked, rows_file, TIMING)
+
+
+class TestContract(DeviceContract):
+    @pytest.fixture
+    def device(self) -> ProfileDevice:
+        return ProfileDevice(made_profile())

@@ -27,6 +27,7 @@ from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 from litefront.spaces.quantization import Quantization
+from tests.objectives.devices.contract import DeviceContract
 from tests.objectives.devices.loopback_board import LoopbackBoard, free_port, loopback_board, make_key
 
 Candidates = dict[tuple[Quantization, int], Path]
@@ -481,3 +482,9 @@ def is_locked(path: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+class TestContract(DeviceContract):
+    @pytest.fixture
+    def device(self, open_board: Callable[..., SshDevice]) -> SshDevice:
+        return open_board()
