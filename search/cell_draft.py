@@ -16,11 +16,10 @@ from litefront.search.screening import Screened
 from litefront.search.store import StageRecord
 from litefront.spaces.deployment_config import DeploymentConfig
 
-__all__ = ["CellDraft"]
+__all__ = ["CellDraft", "in_software"]
 
 # What a timing says of its machine; only some devices tell their health.
 _KEPT_OF_TIMINGS = ("load_average", "steal_s", "health")
-
 
 # The figures that do not hang on how long a call takes.
 _WITHOUT_TIME = frozenset({"accuracy", "size_bytes", "download_bytes"})
@@ -123,9 +122,8 @@ class CellDraft:
     def mark_software(self, implementation: str) -> None:
         """Says of every figure that hangs on time that no accelerator took it."""
         self.facts["software"] = implementation
-        for name, figure in self.figures.items():
-            if name not in _WITHOUT_TIME and not figure.source.endswith(_IN_SOFTWARE):
-                self.figures[name] = replace(figure, source=figure.source + _IN_SOFTWARE)
+        timed = {name: figure for name, figure in self.figures.items() if name not in _WITHOUT_TIME}
+        self.figures |= in_software(timed)
 
     def record(self, state: CellState, *, reason: str | None = None) -> CellRecord:
         """The record as it stands now."""
@@ -141,3 +139,11 @@ class CellDraft:
             stages=dict(self.stages),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def in_software(figures: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """Figures whose source says that a processor's code stood in for the accelerator."""
+    return {
+        name: figure if figure.source.endswith(_IN_SOFTWARE) else replace(figure, source=figure.source + _IN_SOFTWARE)
+        for name, figure in figures.items()
+    }

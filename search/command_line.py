@@ -480,7 +480,7 @@ def _print_confirmation(record: CellRecord, confirmation: Confirmation) -> None:
     from litefront.search.confirmation import confirmed_text, soaked_text
     from litefront.search.tables import value_text
 
-    print(record.config.label())
+    print(record.label())
     for name, figure in confirmation.figures.items():
         before = record.figures.get(name)
         searched = f"  {value_text(name, before.value, before.unit)} in the search" if before else ""

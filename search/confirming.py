@@ -20,6 +20,7 @@ from litefront.objectives.latency import (
 )
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.timing import MODES, Mode, Timing
+from litefront.search.cell_draft import in_software
 from litefront.search.cell_record import CellRecord
 from litefront.search.confirmation import Confirmation
 from litefront.search.release import measured_file
@@ -100,7 +101,7 @@ def _benchmark(results: StudyResults, record: CellRecord, device: Device, timing
     try:
         reply = device.benchmark(candidate, _rows(results), timing, reference)
     except CandidateError as error:
-        raise InputError(f"{record.config.label()} must run to be measured, but it {error}") from error
+        raise InputError(f"{record.label()} must run to be measured, but it {error}") from error
     now, then = reply["delegated_nodes"], record.facts["delegated_nodes"]
     if now != then:
         raise InputError(f"As many nodes must run on {record.config.delegate} as in the search, {then}, but {now} did.")
@@ -136,10 +137,13 @@ def _confirmation(
         facts["before_soak_ms"] = timing_facts(reply["rounds"])["latency_ms"]
         soaked = measure_latency([reply["soaked"]["rounds"]], record.config.batch_size)
         soaked["latency_p90_ms"] = _p90(reply["soaked"]["all_calls"], correction=1.0)
+    figures = latency | measure_cold_start(reply["cold_starts"])
+    if "software" in record.facts:
+        figures, soaked = in_software(figures), in_software(soaked)
     return Confirmation(
         cell=record.cell,
         mode=mode,
-        figures=latency | measure_cold_start(reply["cold_starts"]),
+        figures=figures,
         beside_ms=None if is_baseline else alone["beside_ms"] * correction,
         facts=facts | {"machine_speed": alone["machine_speed"]},
         noisy=_shortfall(facts, timing) or noisy_reason([rounds], pace_ms),

@@ -73,6 +73,13 @@ def test_the_baseline_is_compared_with_nothing(results: StudyResults) -> None:
     assert confirm(results, results.baseline, Mode.QUICK, timing=SHORT).beside_ms is None
 
 
+def test_a_pick_in_software_is_confirmed_as_what_it_is(results: StudyResults) -> None:
+    record = picked(results)
+    in_software = dataclasses.replace(record, facts=dict(record.facts) | {"software": "a software GPU"})
+    found = confirm(results, in_software, Mode.QUICK, soak_s=0.05, timing=SHORT)
+    assert all(figure.source.endswith(", in software") for figure in (*found.figures.values(), *found.soaked.values()))
+
+
 def test_a_soak_leaves_figures_of_its_own(results: StudyResults) -> None:
     found = confirm(results, picked(results), Mode.QUICK, soak_s=0.05, timing=SHORT)
     assert found.soak_s == 0.05

@@ -97,7 +97,7 @@ def test_the_manifest_says_what_was_chosen_and_why(bundle: Path) -> None:
 def test_the_manifest_says_what_it_was_made_with_and_compared_with(bundle: Path) -> None:
     manifest = manifest_of(bundle)
     assert manifest["tools"] == CONTEXT.versions
-    assert manifest["device"] == {"name": "host", **CONTEXT.device}
+    assert manifest["device"] == {"name": "host", **CONTEXT.device, "delegates": {}}
     assert manifest["study"] == {"name": "by-hand", "context": CONTEXT.digest, "seed": 3}
     assert manifest["baseline"]["configuration"] == CONTEXT.baseline
     assert manifest["baseline"]["figures"]["size_bytes"]["value"] == 4000
