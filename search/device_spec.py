@@ -129,17 +129,6 @@ class BaseDeviceSpec(BaseModel):
         kept = {name: value for name, value in settings.items() if name not in _POLICY}
         return {"kind": self.kind} | kept
 
-    def beside(self, folder: Path) -> Self:
-        """The same with what it names relative to the study made independent of where the study lies.
-
-        Args:
-            folder: The folder of the study file.
-
-        Raises:
-            InputError: If a file that it names cannot be used.
-        """
-        return self
-
     def open(self) -> Device:
         """Makes the device."""
         return open_device(self.settings())

@@ -108,5 +108,12 @@ def test_the_front_shows_what_is_modelled(folder: Path) -> None:
     assert all(row["p_front"] == 1.0 and row["timings"] == 0 for row in rows)
 
 
+def test_a_model_is_not_measured_again(folder: Path) -> None:
+    command = [LITEFRONT, "measure", "tiny", "--tier", "board"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "this run's is a model: roofline, profile made-up" in ended.stderr
+
+
 def test_a_tier_is_picked_by_the_profiles_power(folder: Path) -> None:
     assert "power" in litefront("pick", "tiny", "--tier", "board", cwd=folder)

@@ -13,8 +13,9 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
+from harness.errors import error_words
 from harness.figures import figure
-from harness.statistics import error_words, spearman
+from harness.ranks import rank_correlation
 
 from litefront.objectives.device_profile import DeviceProfile, read_profile
 from litefront.objectives.roofline import Roofline
@@ -117,7 +118,7 @@ def _tell(
     what: str, rows: Sequence[PublishedLatency], predicted: Sequence[float], rank_goal: float | None = 0.9
 ) -> None:
     published = [row.latency_ms for row in rows]
-    rank = spearman(predicted, published)
+    rank = rank_correlation(predicted, published)
     goal = "told" if rank_goal is None else f">= {rank_goal}"
     holds = None if rank_goal is None else rank >= rank_goal
     figure(f"latency, {what}: rank correlation", round(rank, 3), "", goal, holds)

@@ -12,8 +12,9 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from harness.errors import error_words, relative_errors
 from harness.figures import figure
-from harness.statistics import error_words, kendall, relative_errors, spearman
+from harness.ranks import kendall_tau, rank_correlation
 
 from litefront.objectives.power import POWER_MODELS, PowerInputs, PowerModel
 from litefront.spaces.delegate import Delegate
@@ -50,8 +51,8 @@ def _ranks_within_boards(rows: Sequence[_Row]) -> None:
     for board, of_board in _grouped(rows, "board"):
         predicted = [_board_energy_mj(row) if row["profile"] else float(row["latency_ms"]) for row in of_board]
         published = _numbers(of_board, "energy_mj")
-        rank = spearman(predicted, published)
-        found = {"spearman": round(rank, 3), "kendall": round(kendall(predicted, published), 3)}
+        rank = rank_correlation(predicted, published)
+        found = {"spearman": round(rank, 3), "kendall": round(kendall_tau(predicted, published), 3)}
         figure(f"energy, DeepEdgeBench within {board}: rank correlation", found, "", "spearman >= 0.9", rank >= 0.9)
     engines = [part for _, part in _grouped(rows, "board", "engine") if len(part) > 1]
     predicted = [_by_other_runs(row, part) for part in engines for row in part]
@@ -129,7 +130,11 @@ def _phones() -> None:
 def _tiny() -> None:
     rows = read_table("mlperf_tiny.csv")
     systems = [part for _, part in _grouped(rows, "round", "system")]
-    ranks = [spearman(_numbers(part, "latency_ms"), _numbers(part, "energy_uj")) for part in systems if len(part) >= 4]
+    ranks = [
+        rank_correlation(_numbers(part, "latency_ms"), _numbers(part, "energy_uj"))
+        for part in systems
+        if len(part) >= 4
+    ]
     found = {"systems": len(ranks), "lowest": round(min(ranks), 3), "below 0.9": sum(rank < 0.9 for rank in ranks)}
     figure("energy, MLPerf Tiny within a system: rank correlation", found, "", "none below 0.9", min(ranks) >= 0.9)
     by_time = [_left_out(row, part, "latency_ms") for part in systems for row in part]
@@ -168,7 +173,7 @@ def _pooled_ranks(boards: Sequence[_Row]) -> None:
     for _, part in _grouped(boards, "board"):
         predicted += [_by_other_runs(row, part) for row in part]
         published += _numbers(part, "energy_mj")
-    rank = spearman(predicted, published)
+    rank = rank_correlation(predicted, published)
     figure("energy, all devices together: rank correlation", round(rank, 3), "", ">= 0.85", rank >= 0.85)
 
 
