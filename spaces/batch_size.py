@@ -9,7 +9,7 @@ from __future__ import annotations
 from litefront.spaces.base_model import BaseModel, ModelFormat, serving_function
 from litefront.spaces.dimension import Capabilities, Dimension, checked_whole_number
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.tensorflow_environment import import_tensorflow
+from litefront.spaces.tensorflow_environment import import_tensorflow, seed_everything
 
 __all__ = ["BATCH_SIZE", "convert"]
 
@@ -30,6 +30,9 @@ def convert(model: BaseModel, batch_size: int) -> bytes:
     if model.format is ModelFormat.TFLITE:
         return model.path.read_bytes()
     tf = import_tensorflow()
+    # A random operator, such as Dropout's, must have a seed where operators are deterministic: without one, the
+    # converter silently leaves the signature out, which calibration needs.
+    seed_everything(0)
     function, inputs, owner = serving_function(model)
     specs = [tf.TensorSpec((batch_size, *spec.shape[1:]), spec.dtype, name=spec.name) for spec in inputs]
     try:

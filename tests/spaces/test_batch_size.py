@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,19 @@ def test_an_operator_that_litert_lacks_costs_the_candidate(tmp_path: Path) -> No
     model_with_layer = BaseModel(kept.path, kept.format, {"Determinant": Determinant})
     with pytest.raises(CandidateError, match="TensorFlow could not convert the model: .*MatrixDeterminant"):
         convert(model_with_layer, 1)
+
+
+def test_a_process_that_has_not_trained_converts_a_model_with_random_operators_whole(tmp_path: Path) -> None:
+    keras = import_keras()
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)])
+    kept = save_keras(model, tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from litefront.spaces.base_model import BaseModel, ModelFormat;"
+        "from litefront.spaces.batch_size import convert;"
+        f"model = BaseModel(Path({str(kept.path)!r}), ModelFormat({kept.format.value!r}), {{}});"
+        "sys.stdout.buffer.write(convert(model, 1))"
+    )
+    content = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    from ai_edge_litert.interpreter import Interpreter
+
+    assert Interpreter(model_content=content).get_signature_list()
