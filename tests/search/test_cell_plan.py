@@ -31,6 +31,8 @@ CONFIG = DeploymentConfig(num_threads=2)
 QUANTIZED = StageRecord("quantized", "q", {"tflite": "q.tflite"}, {}, 1.0)
 REFERENCE = Reference("r.tflite", BASELINE)
 
+DELEGATED = {"delegated_nodes": 3, "nodes": 3}
+
 
 def rounds(*medians_ms: float, disturbed: bool = False, reference_ms: float | None = 2.0) -> list[dict[str, Any]]:
     beside = {} if reference_ms is None else {"reference_ms": reference_ms}
@@ -86,7 +88,7 @@ def plans(
     return CellPlans(opened, baseline_accuracy=0.9, reference=reference, pace=reference and MachinePace(2.0))
 
 
-def answer(call: StageCall, timing: list[dict[str, Any]], counted: Mapping[str, Any]) -> StageRecord:
+def answer(call: StageCall, timing: list[dict[str, Any]], counted: Mapping[str, Any] = DELEGATED) -> StageRecord:
     """What a stage leaves; the latency stage these rounds."""
     facts: dict[str, dict[str, Any]] = {
         "base": {"format": "keras"},
@@ -116,7 +118,7 @@ def figure(value: float, unit: str) -> dict[str, Any]:
 
 def drive(plan: Plan, *timings: list[dict[str, Any]] | Exception, **counted: Any) -> tuple[list[StageCall], CellRecord]:
     """The latency calls that a plan makes when these rounds, or errors, are what comes of them, and its record."""
-    counted = {"delegated_nodes": 3, "nodes": 3} | counted
+    counted = {**DELEGATED, **counted}
     waiting, asked = list(timings), []
     try:
         call = next(plan)

@@ -29,5 +29,5 @@ def test_a_process_imports_what_the_tasks_builds_will_need(
     packed = pickle.dumps((UserModules({}), cloudpickle.dumps(task)))
     imported: list[None] = []
     monkeypatch.setattr(node_stage, "import_keras", lambda: imported.append(None))
-    warm_up(PackedWorkplace(str(tmp_path), "mark", packed, "host"))
+    warm_up(PackedWorkplace(str(tmp_path), "mark", packed, '{"kind": "host"}'))
     assert len(imported) == imports
