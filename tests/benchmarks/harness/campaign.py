@@ -77,9 +77,9 @@ def campaign(models: Sequence[MeasuredModel], reference: MeasuredModel, *, seed:
 
 
 _BUSY_LOOP = """
-import random, sys, time
-phases = random.Random(0)
-while True:
+import os, random, time
+parent, phases = os.getppid(), random.Random(0)
+while os.getppid() == parent:  # it does not outlive a benchmark that is killed
     end = time.monotonic() + phases.uniform(1, 5)
     while time.monotonic() < end:
         pass
