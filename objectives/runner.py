@@ -50,7 +50,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ACTIONS", "all_calls", "answer", "bootstrap_interval", "is_steady", "serve"]
+__all__ = ["ACTIONS", "all_calls", "answer", "bootstrap_interval", "has_enough", "is_steady", "serve"]
 
 _RESAMPLES = 400
 # Long enough that a tenth of it is two ticks of the kernel's counters.
@@ -546,7 +546,7 @@ def _timed(candidate: _Candidate, reference: _Candidate | None, timing: dict[str
         rounds.append(entry)
         calls.append(times)
         is_over = watch.wall_s() - patience.waited_s > timing["max_s"]
-        if len(rounds) >= timing["min_rounds"] and (is_over or _is_enough(rounds, timing)):
+        if len(rounds) >= timing["min_rounds"] and (is_over or has_enough(rounds, timing)):
             break
         if entry["disturbed"]:
             patience.wait_until_calm()
@@ -555,7 +555,7 @@ def _timed(candidate: _Candidate, reference: _Candidate | None, timing: dict[str
     return {"rounds": rounds, "all_calls": all_calls(calm or calls), "waited_s": patience.waited_s}
 
 
-def _is_enough(rounds: list[dict[str, Any]], timing: dict[str, Any]) -> bool:
+def has_enough(rounds: list[dict[str, Any]], timing: dict[str, Any]) -> bool:
     """Whether the undisturbed rounds are as many, as long and as steady as they must be."""
     calm = [entry for entry in rounds if not entry["disturbed"]]
     return (

@@ -75,6 +75,9 @@ def confirm(
         device = results.spec.device.open()
         _check_is_same(device, results)
         reply = _benchmark(results, record, device, timing)
+        if soak_s and "soaked" not in reply:
+            kind = results.spec.device.kind
+            raise InputError(f"`--sustained` needs a device that runs litefront's own runner, but {kind} does not.")
         confirmation = _confirmation(results, record, mode, timing, reply)
         with JsonLineAppender(results.directory.confirmations) as lines:
             lines.append({"context": results.context.digest, "confirmation": confirmation.to_json()})
@@ -130,7 +133,9 @@ def _confirmation(
     correction = pace_correction(rounds, pace_ms)
     alone, facts = timing_facts(rounds, pace_ms), _facts(reply)
     latency = measure_latency([rounds], record.config.batch_size, reference_ms=pace_ms)
-    latency["latency_p90_ms"] = _p90(reply["all_calls"], correction)
+    if "all_calls" in reply:
+        # A device whose tool sums its calls up itself gives none of them: its p90 stays that of the rounds.
+        latency["latency_p90_ms"] = _p90(reply["all_calls"], correction)
     soaked = {}
     if "soaked" in reply:
         # As they are: that the reference beside them has become slower as well is what a soak is to show.
@@ -161,7 +166,8 @@ def _facts(reply: Mapping[str, Any]) -> dict[str, Any]:
         "rounds": len(calm),
         "disturbed_rounds": len(reply["rounds"]) - len(calm),
     }
-    return counted | {name: reply[name] for name in ("all_calls", "waited_s", "load_average", "steal_s")}
+    further = ("all_calls", "waited_s", "load_average", "steal_s")
+    return counted | {name: reply[name] for name in further if name in reply}
 
 
 def _p90(all_calls: Mapping[str, Any], correction: float) -> Measurement:

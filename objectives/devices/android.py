@@ -43,7 +43,7 @@ from litefront.objectives.devices.device import Candidate, DelegateFacts, Device
 from litefront.objectives.devices.execution import DelegateOptions
 from litefront.objectives.devices.host import HostDevice
 from litefront.objectives.power import POWER_MODELS, PowerModel
-from litefront.objectives.runner import is_steady
+from litefront.objectives.runner import has_enough
 from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import CandidateError, InputError
@@ -261,7 +261,7 @@ class AndroidDevice:
     def _rounds(
         self, candidate: InstalledModel, reference: InstalledModel | None, timing: Timing
     ) -> tuple[list[ToolRun], list[dict[str, Any]]]:
-        """The candidate's runs and rounds, until `min_rounds` calm ones give a narrow interval or `max_s` are over."""
+        """The candidate's runs and rounds, until the calm ones are as many as they must be, or `max_s` are over."""
         runs: list[ToolRun] = []
         rounds: list[dict[str, Any]] = []
         deadline, order = time.monotonic() + timing.max_s, random.Random(0)
@@ -269,9 +269,8 @@ class AndroidDevice:
             run, beside = self._run_beside(candidate, reference, timing, reference_first=order.random() < 0.5)
             runs.append(run)
             rounds.append(_round(run, beside))
-            calm = [entry["median_ms"] for entry in rounds if not entry["disturbed"]]
-            enough = len(calm) >= timing.min_rounds and is_steady(calm, timing.target_half_width)
-            if len(rounds) >= timing.min_rounds and (enough or time.monotonic() > deadline):
+            is_over = time.monotonic() > deadline
+            if len(rounds) >= timing.min_rounds and (is_over or has_enough(rounds, timing.to_json())):
                 return runs, rounds
 
     def _run_beside(

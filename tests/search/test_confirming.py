@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litefront.objectives.devices import HostDevice
+from litefront.objectives.devices import Candidate, HostDevice
 from litefront.objectives.timing import Mode, Timing
 from litefront.search.confirming import cell_of, confirm
+from litefront.search.device_spec import BaseDeviceSpec
 from litefront.search.run_directory import RunDirectory
 from litefront.search.store import ArtifactStore
 from litefront.search.study_results import StudyResults
@@ -145,3 +146,30 @@ def test_a_cell_is_found_by_the_beginning_of_its_id(results: StudyResults) -> No
     for prefix in ("", "nothing-like-it"):
         with pytest.raises(InputError, match="`--cell` must be the beginning of one timed cell's id, but [03] of 3"):
             cell_of(results, prefix)
+
+
+class SummingDevice(HostDevice):
+    """A device whose tool sums its calls up itself, as a phone's does: the host, with less said."""
+
+    def benchmark(
+        self, candidate: Candidate, inputs: Path, timing: Timing, reference: Candidate | None = None
+    ) -> dict[str, Any]:
+        reply = super().benchmark(candidate, inputs, timing, reference)
+        return {name: reply[name] for name in reply if name not in ("all_calls", "waited_s", "timed_s", "soaked")}
+
+
+@pytest.fixture
+def on_a_phone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseDeviceSpec, "open", lambda _spec: SummingDevice())
+
+
+def test_a_device_that_tells_no_single_calls_gives_the_rounds_p90(results: StudyResults, on_a_phone: None) -> None:
+    found = confirm(results, picked(results), Mode.QUICK, timing=SHORT)
+    assert "rounds" in found.figures["latency_p90_ms"].source
+    assert found.figures["latency_p90_ms"].value >= found.figures["latency_ms"].value
+
+
+def test_a_device_that_cannot_be_soaked_says_so_and_keeps_nothing(results: StudyResults, on_a_phone: None) -> None:
+    with pytest.raises(InputError, match="`--sustained` needs a device that runs litefront's own runner"):
+        confirm(results, picked(results), Mode.QUICK, soak_s=0.1, timing=SHORT)
+    assert StudyResults.read(results.directory).confirmations == {}

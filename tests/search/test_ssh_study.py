@@ -39,8 +39,8 @@ def test_a_study_measures_on_the_board(options: list[str], board: LoopbackBoard,
     assert [record.device for record in results.measured] == ["pi", "pi"]
     for record in results.measured:
         assert all(timing["health"]["after"]["throttled"] == 0 for timing in record.facts["timings"])
-    # Two models, the rows, the runner, and what the board was tried with.
-    assert len(board.kept()) == 6
+    # Two models, the rows, those that answers are compared on, the runner, and what the board was tried with.
+    assert len(board.kept()) == 7
     assert not board.processes("kept-")
 
 
