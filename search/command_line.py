@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,7 +19,6 @@ from litefront.spaces.errors import InputError, LitefrontError
 
 if TYPE_CHECKING:
     from litefront.search.cell_record import CellRecord
-    from litefront.search.confirmation import Confirmation
     from litefront.search.run_directory import RunDirectory
     from litefront.search.study_file import StudyFile
     from litefront.search.study_results import StudyResults
@@ -144,6 +143,7 @@ def status(
 ) -> None:
     """Say how far a run is, live or not."""
     chosen = _output_format(output)
+    from litefront.search.printing import with_headings
     from litefront.search.run_status import stage_rows, status_row, status_texts
     from litefront.search.tables import OutputFormat, render
 
@@ -154,7 +154,7 @@ def status(
     elif chosen == "csv":
         print(render([status_row(results) for results in runs], chosen))
     else:
-        for results in _with_headings(runs):
+        for results in with_headings(runs):
             for name, text in status_texts(status_row(results)).items():
                 print(f"{name:12} {text}".rstrip())
             print()
@@ -171,11 +171,12 @@ def front(
     """Print the Pareto front of each device."""
     chosen = _output_format(output)
     from litefront.search.outputs import front_rows, front_text
+    from litefront.search.printing import with_headings
     from litefront.search.tables import render
 
     runs = _results(study, run_dir, device)
     if chosen == "table":
-        for results in _with_headings(runs):
+        for results in with_headings(runs):
             print(front_text(results))
     else:
         print(render([row for results in runs for row in front_rows(results)], chosen))
@@ -191,6 +192,7 @@ def pick(
     """Pick the best cell for a tier, and say why and what the runner-up would give."""
     chosen = _output_format(output)
     from litefront.search.device_runs import run_of_tier
+    from litefront.search.printing import print_picks
     from litefront.search.tables import OutputFormat, render
     from litefront.search.tiers import pick as pick_tier
     from litefront.search.tiers import pick_all, pick_row
@@ -203,7 +205,7 @@ def pick(
         picks = [(results, pick_all(results)) for results in runs]
     if chosen == "table":
         for results, entries in picks:
-            _print_picks(results, entries)
+            print_picks(results, entries)
     else:
         rows = [pick_row(entry, results) for results, entries in picks for entry in entries]
         print(render(rows, OutputFormat(chosen)))
@@ -235,6 +237,7 @@ def measure(
     from litefront.objectives.timing import Mode
     from litefront.search.confirming import cell_of, confirm
     from litefront.search.device_runs import run_of_tier
+    from litefront.search.printing import print_confirmation, warn_of_broken
     from litefront.search.study_results import StudyResults
     from litefront.search.tables import OutputFormat, render
     from litefront.search.tiers import pick as pick_tier
@@ -251,13 +254,13 @@ def measure(
         raise InputError(f"The tier {tier} has no cell to measure; `litefront pick` says why.")
     confirmation = confirm(results, record, Mode(mode), soak_s=sustained_s)
     if chosen is OutputFormat.TABLE:
-        _print_confirmation(record, confirmation)
+        print_confirmation(record, confirmation)
     else:
         print(render([record.config.params() | confirmation.to_json()], chosen))
     picks = pick_all(StudyResults.read(results.directory))
     broken = [entry for entry in picks if _is_broken(entry, record)]
     for entry in broken:
-        _warn_of_broken(entry)
+        warn_of_broken(entry)
     if broken:
         raise typer.Exit(1)
 
@@ -271,13 +274,14 @@ def export(
 ) -> None:
     """Write a tier's release bundle: the .tflite and a manifest of all that is known about it."""
     from litefront.search.device_runs import run_of_tier
+    from litefront.search.printing import warn_of_broken
     from litefront.search.release import export_tier
     from litefront.search.tiers import pick as pick_tier
 
     results = run_of_tier(_results(study, run_dir), tier)
     print(export_tier(results, tier, out))
     if (picked := pick_tier(results, tier)).broken is not None:
-        _warn_of_broken(picked)
+        warn_of_broken(picked)
 
 
 @app.command()
@@ -371,6 +375,7 @@ def _run_each(runs: Sequence[tuple[StudyFile, RunDirectory]], options: RunOption
 
 def _run_one(study: StudyFile, directory: RunDirectory, options: RunOptions, chosen: OutputFormat) -> None:
     from litefront.search.outputs import write_front
+    from litefront.search.printing import print_front, print_summary
     from litefront.search.progress import TerminalProgress
     from litefront.search.report import write_report
     from litefront.search.study_run import run_study
@@ -384,9 +389,9 @@ def _run_one(study: StudyFile, directory: RunDirectory, options: RunOptions, cho
             _end_at_once()
     write_front(results)
     write_report(results, directory.report)
-    _print_front(results, chosen)
+    print_front(results, chosen)
     if chosen == "table":
-        _print_summary(results)
+        print_summary(results)
     if progress.stopped_by is not None:
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(128 + progress.stopped_by)
@@ -420,87 +425,9 @@ def _only(runs: Sequence[StudyResults], rule: str) -> StudyResults:
     return runs[0]
 
 
-def _with_headings(runs: Sequence[StudyResults]) -> Iterator[StudyResults]:
-    """Each run; above what is printed of it its device, where there are several."""
-    for number, results in enumerate(runs):
-        if len(runs) > 1:
-            print("\n" * bool(number) + f"device {results.spec.device_name}")
-        yield results
-
-
-def _print_front(results: StudyResults, chosen: OutputFormat) -> None:
-    from litefront.search.outputs import front_rows, front_text
-    from litefront.search.tables import OutputFormat, render
-
-    print(front_text(results) if chosen is OutputFormat.TABLE else render(front_rows(results), chosen))
-
-
-def _print_summary(results: StudyResults) -> None:
-    """What stands below the front after a run: the picks, what the stages saved, and where the report is."""
-    from litefront.search.run_status import savings_text
-    from litefront.search.tiers import pick_all
-
-    print()
-    _print_picks(results, pick_all(results))
-    print(savings_text(results))
-    print(f"report: {results.directory.report}")
-
-
-def _print_picks(results: StudyResults, picks: Sequence[Pick]) -> None:
-    from litefront.search.confirmation import confirmed_text, soaked_text
-    from litefront.search.tables import figure_text, relative_text
-    from litefront.search.tiers import baseline_at_load
-
-    for entry in picks:
-        baseline = baseline_at_load(results, entry.tier)
-        if entry.chosen is None:
-            print(f"{entry.tier}: no pick - {entry.reason}\n")
-            continue
-        print(f"{entry.tier}: {entry.chosen.label()}")
-        for objective in results.spec.chosen_objectives():
-            figure = entry.chosen.figures[objective.figure]
-            relative = relative_text(objective.figure, entry.chosen, baseline)
-            value = figure_text(objective.figure, figure)
-            print(f"    {objective.called(figure.unit):10} {value:>18}  {relative:>8}  {figure.provenance}")
-        if entry.confirmed is not None:
-            print(f"    confirmed: {confirmed_text(entry.confirmed)}")
-            if entry.confirmed.soaked:
-                print(f"    sustained: {soaked_text(entry.confirmed)}")
-            if entry.broken is not None:
-                print(f"    WARNING: by its confirmed figures this pick breaks {entry.broken}")
-        print(f"    why: {entry.reason}")
-        if entry.runner_up is not None:
-            print(f"    runner-up: {entry.runner_up.label()}, which would give {entry.trade}")
-        print()
-
-
-def _print_confirmation(record: CellRecord, confirmation: Confirmation) -> None:
-    """What measuring a cell again gave, beside what the search had found."""
-    from litefront.objectives.catalogue import FIGURES
-    from litefront.search.confirmation import confirmed_text, soaked_text
-    from litefront.search.tables import value_text
-
-    print(record.label())
-    for name, figure in confirmation.figures.items():
-        before = record.figures.get(name)
-        searched = f"  {value_text(name, before.value, before.unit)} in the search" if before else ""
-        print(f"    {FIGURES[name].name:12} {value_text(name, figure.value, figure.unit):>18}{searched}")
-    print(f"    in short     {confirmed_text(confirmation)}")
-    if confirmation.soaked:
-        print(f"    sustained    {soaked_text(confirmation)}")
-
-
 def _is_broken(entry: Pick, record: CellRecord) -> bool:
     """Whether this cell is a tier's pick, and breaks what the tier asks by its confirmed figures."""
     return entry.chosen is not None and entry.chosen.cell == record.cell and entry.broken is not None
-
-
-def _warn_of_broken(entry: Pick) -> None:
-    print(
-        f"WARNING: the pick of {entry.tier} breaks {entry.broken} by its confirmed figures; `litefront pick` goes by "
-        "those of the search: narrow the limit, or measure the runner-up.",
-        file=sys.stderr,
-    )
 
 
 def _log_to_file(path: Path) -> None:
