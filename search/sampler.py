@@ -32,7 +32,6 @@ from litefront.spaces.search_space import DIMENSIONS, SearchSpace, canonical, re
 
 __all__ = ["CellSampler", "Proposal", "quiet_optuna"]
 
-_MAX_REPEATS = 4
 # Proposals that are asked ahead where costs count, and how often one is passed over before it goes first.
 _POOL_SIZE = 64
 _PATIENCE = 256
@@ -71,8 +70,9 @@ class CellSampler:
     these, the one that promises most for its cost is proposed. Each proposal is a trial of the study that is the
     record, and every trial there is told, on every path: measured cells as COMPLETE, rejected ones as PRUNED with their
     violation as a constraint, failed ones as FAIL. A configuration that cannot work is PRUNED at once. A repeat teaches
-    the sampler again what is known of its cell; after some repeats in a row, an unknown cell next to the front is taken
-    instead. A space that the budget covers is finished cell by cell, without a sampler.
+    the sampler again what is known of its cell. In place of either an unknown cell next to the front is taken: a cell
+    costs one ask, however much of the space is known. A space that the budget covers is finished cell by cell, without
+    a sampler.
 
     Args:
         spec: Gives sampler, objectives and seed.
@@ -208,21 +208,25 @@ class CellSampler:
             return None
         if self.is_exhaustive:
             return self._claim(self._unknown.first())
-        for _ in range(_MAX_REPEATS):
-            params = self._study.ask()
-            config = DeploymentConfig.from_params(params)
-            cell = canonical(config)
-            reason = refusal(config, self._capabilities)
-            if reason is not None:
-                self._refuse(config, params, reason)
-            elif cell in self._known:
-                self._study.tell(params, self._known[cell])
-            elif cell in self._asked:
-                self._forgo(cell, params)
-            else:
-                return self._ask_for(cell, params)
-        latest = [member.config for member in self._front.members[-_NEAR_TO:]]
-        return self._claim(self._random.choice(self._unknown.nearest_to(latest)))
+        params = self._study.ask()
+        config = DeploymentConfig.from_params(params)
+        cell = canonical(config)
+        reason = refusal(config, self._capabilities)
+        if reason is not None:
+            self._refuse(config, params, reason)
+        elif cell in self._known:
+            self._study.tell(params, self._known[cell])
+        elif cell in self._asked:
+            self._forgo(cell, params)
+        else:
+            return self._ask_for(cell, params)
+        return self._claim(self._instead())
+
+    def _instead(self) -> DeploymentConfig:
+        """An unknown cell next to the front; any, with equal chances, where random cells were asked for."""
+        is_random = self._spec.sampler is SamplerName.RANDOM
+        latest = [] if is_random else [member.config for member in self._front.members[-_NEAR_TO:]]
+        return self._random.choice(self._unknown.nearest_to(latest))
 
     def _refuse(self, config: DeploymentConfig, params: Mapping[str, Any], reason: str) -> None:
         """A configuration that cannot work is a trial once, however often it is asked for."""

@@ -36,7 +36,7 @@ _COMMON, _SINGLE, _PAIR, _OWN = 1.0, 1.0, 0.3, 0.05
 # What configurations share, by their equal parameters: `k` of them make `k (k - 1) / 2` equal pairs.
 _SHARED = np.array([_COMMON + _SINGLE * k + _PAIR * k * (k - 1) / 2 for k in range(len(DIMENSIONS) + 1)])
 # Below so many cells there is nothing to learn from; above, the latest count, so that a guess costs no more.
-_FEWEST, _MOST = 8, 128
+_FEWEST, _MOST = 8, 200
 # Front members that a promise is held against, the latest ones, for the same reason.
 _FRONT = 40
 # Standard errors by which a guess is taken as better than it is likely to be: what is uncertain may surprise.

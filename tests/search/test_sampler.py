@@ -12,6 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from litefront.search.bounded_study import BoundedStudy
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.run_directory import RunDirectory
 from litefront.search.sampler import CellSampler, quiet_optuna
@@ -255,6 +256,42 @@ def test_tpe_is_drawn_to_the_front(tmp_path: Path) -> None:
     good = [config for config in early if config.quantization != "float32" and config.batch_size == 1]
     share_by_chance = 14 / CELLS  # 8 int8 and 4 int16x8 of batch 1, and those of the first random picks
     assert len(good) / len(early) > share_by_chance
+
+
+def always_asks_for_the_baseline(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Has Optuna repeat itself; gives the asks."""
+    asks: list[None] = []
+
+    def ask(_study: BoundedStudy) -> dict[str, Any]:
+        asks.append(None)
+        return BASELINE.params()
+
+    monkeypatch.setattr(BoundedStudy, "ask", ask)
+    return asks
+
+
+def differing(one: DeploymentConfig, other: DeploymentConfig) -> int:
+    return sum(one.params()[name] != value for name, value in other.params().items())
+
+
+def test_a_repeat_costs_one_ask_and_gives_a_cell_next_to_the_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = always_asks_for_the_baseline(monkeypatch)
+    sampler = make_sampler(tmp_path, known=[record_of(BASELINE)])
+    proposal = sampler.propose()
+    assert proposal is not None and differing(proposal.config, BASELINE) == 1
+    asked_ahead = len(asks)
+    sampler.tell(proposal, record_of(proposal.config))
+    sampler.propose()
+    assert len(asks) - asked_ahead <= 1
+
+
+def test_random_cells_are_random_after_a_repeat_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    always_asks_for_the_baseline(monkeypatch)
+    sampler = make_sampler(tmp_path, known=[record_of(BASELINE)], sampler="random")
+    proposals = [sampler.propose() for _ in range(8)]
+    assert max(differing(proposal.config, BASELINE) for proposal in proposals if proposal) > 1
 
 
 def test_a_measured_cell_is_two_writes(tmp_path: Path) -> None:
