@@ -45,6 +45,7 @@ import signal
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -215,7 +216,7 @@ ACTIONS = {"infer": _infer, "benchmark": _benchmark, "probe": _probe, "probe_del
 # -------------------------------------------------------------------------------------------------- candidate
 
 
-class _Candidate:
+class _Candidate(ABC):
     """A loaded model, ready to be called; see `_load`.
 
     Args:
@@ -247,19 +248,19 @@ class _Candidate:
         self.invoke()
         return self._output()
 
+    @abstractmethod
     def delegation(self) -> dict[str, int]:
         """How many nodes of the graph run inside the delegate, of how many."""
-        raise NotImplementedError
 
+    @abstractmethod
     def implementation(self) -> dict[str, Any]:
         """What the delegate is: `implementation`, with its version as far as it tells, and `is_software`."""
-        raise NotImplementedError
 
-    def _write(self, rows: np.ndarray) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, rows: np.ndarray) -> None: ...
 
-    def _output(self) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def _output(self) -> np.ndarray: ...
 
 
 def _load(request: dict[str, Any]) -> _Candidate:
