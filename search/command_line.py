@@ -179,7 +179,8 @@ def front(
         for results in with_headings(runs):
             print(front_text(results))
     else:
-        print(render([row for results in runs for row in front_rows(results)], chosen))
+        rows = [{"device": results.spec.device_name} | row for results in runs for row in front_rows(results)]
+        print(render(rows, chosen))
 
 
 @app.command()

@@ -30,9 +30,6 @@ _PROBE_TIMEOUT_S = 120.0
 _INFER_TIMEOUT_S = 3600.0
 _MAX_TIMINGS = 3
 
-_TRIAL = Candidate(Path(__file__).with_name("trial.tflite"), DeploymentConfig())
-"""Doubles a row of four numbers."""
-
 _FLAGS = ("under-voltage", "capped frequency", "throttling", "the soft temperature limit")
 
 
@@ -161,11 +158,13 @@ class SshDevice:
 
     def _try_model(self, runtime: str) -> None:
         """Finds out now, and not at each candidate, whether the runner works with the board's LiteRT."""
-        rows = np.arange(8, dtype=np.float32).reshape(2, 4)
+        rows = np.arange(128, dtype=np.float32).reshape(2, 4, 4, 4)
         with tempfile.TemporaryDirectory() as folder:
-            inputs, outputs = Path(folder) / "inputs.npy", Path(folder) / "outputs.npy"
+            model, inputs, outputs = (Path(folder) / name for name in ("probe.tflite", "inputs.npy", "outputs.npy"))
+            model.write_bytes(probe_model())
             np.save(inputs, rows)
-            request = {"action": "infer", "inputs": inputs} | self._execution(_TRIAL)
+            asked = Candidate(model, DeploymentConfig())
+            request = {"action": "infer", "inputs": inputs} | self._execution(asked)
             try:
                 self._board.run(request, timeout_s=_PROBE_TIMEOUT_S, outputs=outputs, waits=False)
                 problem = "" if np.array_equal(np.load(outputs), 2 * rows) else "doubled numbers wrongly"

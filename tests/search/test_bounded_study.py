@@ -55,7 +55,7 @@ def test_memory_stays_bounded_with_what_is_under_way(sampler: str) -> None:
         params = study.ask()
         if params not in under_way:
             study.tell(params, measured(params))
-        # Up to a sixteenth of the trials waits to be told, and the asks in between are there too.
+        # Up to an eighth of the trials waits to be told, and the asks in between are there too.
         assert study.size <= 3 * CAPACITY
 
 
