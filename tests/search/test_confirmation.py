@@ -11,9 +11,9 @@ import pytest
 
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.timing import Mode
-from litefront.search.command_line import _print_picks
 from litefront.search.confirmation import Confirmation, confirmed_text, read_confirmations, soaked_text
 from litefront.search.outputs import front_rows, front_text
+from litefront.search.printing import print_picks
 from litefront.search.report import report_data
 from litefront.search.run_directory import RunDirectory
 from litefront.search.study_results import StudyResults
@@ -105,7 +105,7 @@ def test_a_pick_whose_confirmed_figures_break_its_tier_says_which_rule(tier: dic
 
 def test_a_pick_that_breaks_its_limit_is_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:
     found = results(confirmation(p50_ms=4.0, **SOAKED), limits={"latency_ms": 3})
-    _print_picks(found, [pick(found, "phone")])
+    print_picks(found, [pick(found, "phone")])
     shown = capsys.readouterr().out
     assert "confirmed: p50 4 ms" in shown and "sustained: p50 2.5 ms" in shown
     assert "WARNING: by its confirmed figures this pick breaks latency <= 3 ms" in shown
