@@ -25,15 +25,15 @@ FIDELITY_ROWS = 32
 # layer: over four networks on XNNPACK, a GPU and OpenVINO by up to 0.0016 for the first kind, and 0.016 for the second.
 _FLOAT = (0.02, 0.005)
 _QUANTIZED = (0.1, 0.01)
-_TOLERANCES = {
-    Quantization.FLOAT32: _FLOAT,
-    Quantization.FLOAT16: _FLOAT,
-    Quantization.WEIGHT_ONLY_INT8: _FLOAT,
-    Quantization.DYNAMIC_INT8: _QUANTIZED,
-    Quantization.DYNAMIC_INT4: _QUANTIZED,
-    Quantization.INT8: _QUANTIZED,
-    Quantization.INT16X8: _FLOAT,
-}
+_COMPUTED_FINELY = frozenset(
+    {
+        Quantization.FLOAT32,
+        Quantization.FLOAT16,
+        Quantization.WEIGHT_ONLY_INT8,
+        Quantization.WEIGHT_ONLY_INT4,
+        Quantization.INT16X8,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Fidelity:
         """Why such answers are wrong for a file of this quantization, or None if they will do."""
         if self.largest is None or self.mean is None:
             return f"its answers to {self.rows} rows are not all finite"
-        largest, mean = _TOLERANCES[quantization]
+        largest, mean = _FLOAT if quantization in _COMPUTED_FINELY else _QUANTIZED
         if self.largest <= largest and self.mean <= mean:
             return None
         same = "" if self.same_argmax is None else f"; {self.same_argmax:.0%} of the rows have the same largest output"

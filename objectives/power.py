@@ -59,15 +59,14 @@ _CONFIDENCE = 0.9
 
 _FLOAT_KERNELS, _INTEGER_KERNELS = 1.25, 1.05
 
-_KERNEL_FACTORS: Mapping[Quantization, float] = {
-    Quantization.FLOAT32: _FLOAT_KERNELS,
-    Quantization.FLOAT16: _FLOAT_KERNELS,  # widened to float32 when loaded
-    Quantization.WEIGHT_ONLY_INT8: _FLOAT_KERNELS,  # dequantized when loaded
-    Quantization.DYNAMIC_INT8: _INTEGER_KERNELS,
-    Quantization.INT8: _INTEGER_KERNELS,
-    Quantization.INT16X8: _INTEGER_KERNELS,
-    Quantization.DYNAMIC_INT4: _INTEGER_KERNELS,
-}
+_COMPUTED_IN_FLOAT = frozenset(
+    {
+        Quantization.FLOAT32,
+        Quantization.FLOAT16,  # widened to float32 when loaded
+        Quantization.WEIGHT_ONLY_INT8,  # dequantized when loaded
+        Quantization.WEIGHT_ONLY_INT4,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -172,13 +171,13 @@ class PowerModel:
 
     def _compute_mj(self, inputs: PowerInputs) -> float:
         """Energy of what a call computes, mJ; time on cores and on an accelerator add up."""
-        cores_w = _KERNEL_FACTORS[inputs.quantization] * self.mean_core_w(inputs.num_threads)
+        cores_w = _kernel_factor(inputs.quantization) * self.mean_core_w(inputs.num_threads)
         on_cores_mj = cores_w * inputs.busy_cores * inputs.latency_ms
         accelerator = self.accelerators.get(inputs.delegate)
         if accelerator is None:
             return on_cores_mj
         if accelerator.cpu_energy_ratio is not None and inputs.core_latency_ms is not None:
-            one_core_w = _KERNEL_FACTORS[Quantization.FLOAT32] * self.core_w
+            one_core_w = _FLOAT_KERNELS * self.core_w
             return on_cores_mj + accelerator.cpu_energy_ratio * one_core_w * inputs.core_latency_ms
         return on_cores_mj + accelerator.watts * inputs.latency_ms
 
@@ -288,3 +287,8 @@ def _power_model(name: str) -> PowerModel:
 
 POWER_MODELS: Mapping[str, PowerModel] = _PowerModels()
 """Every parameter set by its name, for devices whose entry in the study names one."""
+
+
+def _kernel_factor(quantization: Quantization) -> float:
+    """What a core draws under such kernels, as a share of what it draws under float ones."""
+    return _FLOAT_KERNELS if quantization in _COMPUTED_IN_FLOAT else _INTEGER_KERNELS

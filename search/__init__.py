@@ -6,6 +6,6 @@ What a task file needs is here: `from litefront.search import Dataset, FineTunin
 from __future__ import annotations
 
 from litefront.search.task import Dataset, Task
-from litefront.spaces.sparsity import FineTuning
+from litefront.spaces.fine_tuning import FineTuning
 
 __all__ = ["Dataset", "FineTuning", "Task"]

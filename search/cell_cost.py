@@ -14,12 +14,15 @@ __all__ = ["CellCosts"]
 _Shared = tuple[object, ...]
 
 # What each stage depends on of a configuration: cells that agree in it share the stage.
+_WEIGHTS = ("sparsity",)
+_FLOAT_FILE = (*_WEIGHTS, "batch_size")
+_FILE = (*_FLOAT_FILE, "quantization", "calibration", "calibration_rows")
 _DEPENDS_ON = {
-    "pruned": ("sparsity",),
-    "float_tflite": ("sparsity", "batch_size"),
-    "quantized": ("sparsity", "batch_size", "quantization"),
-    "accuracy": ("sparsity", "batch_size", "quantization", "delegate"),
-    "latency": ("sparsity", "batch_size", "quantization", "delegate", "num_threads"),
+    "pruned": _WEIGHTS,
+    "float_tflite": _FLOAT_FILE,
+    "quantized": _FILE,
+    "accuracy": (*_FILE, "delegate"),
+    "latency": (*_FILE, "delegate", "num_threads"),
 }
 
 # Until a stage has run: its order of magnitude, seconds.
@@ -75,7 +78,7 @@ class CellCosts:
 
 
 def _applies(stage: str, config: DeploymentConfig) -> bool:
-    return stage != "pruned" or config.sparsity > 0
+    return stage != "pruned" or bool(config.sparsity)
 
 
 def _shared_as(stage: str, config: DeploymentConfig) -> _Shared:

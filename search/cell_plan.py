@@ -99,9 +99,11 @@ class CellPlans:
     def _build_and_measure(self, draft: CellDraft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
         model = draft.note((yield self.study.calls.base()))
-        for from_sparsity, sparsity in self.study.calls.pruning_path(draft.config.sparsity):
-            model = draft.note((yield self.study.calls.pruned(model, sparsity, from_sparsity)))
-            draft.facts["pruned_from_sparsity"] = from_sparsity
+        sparsity = draft.config.sparsity
+        for from_level, level in self.study.calls.pruning_path(sparsity):
+            step = replace(sparsity, level=level)
+            model = draft.note((yield self.study.calls.pruned(model, step, from_level)))
+            draft.facts["pruned_from_level"] = from_level
         float_tflite = draft.note((yield self.study.calls.float_tflite(model, draft.config.batch_size)))
         quantized = draft.note((yield self.study.calls.quantized(float_tflite, draft.config)))
         draft.take_counts(quantized)

@@ -16,6 +16,7 @@ from litefront.search.digests import digest_of_json, digest_of_path
 from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.sparsity import Sparsity, pruning_path
 
 __all__ = ["STAGES", "Look", "Reference", "StageCall", "StageCalls"]
 
@@ -112,7 +113,7 @@ class StageCalls:
         *,
         evaluation_inputs: str,
         evaluation_labels: str | None,
-        sparsities: Collection[float],
+        sparsities: Collection[Sparsity],
         timing: Timing,
         looks: Sequence[Look] = (),
     ) -> None:
@@ -144,17 +145,18 @@ class StageCalls:
         seed = self._loaded.task.fine_tuning.seed
         return StageCall("base", {"seed": seed}, depends_on=_tools("base") | {"model": self._loaded.model_digest})
 
-    def pruning_path(self, sparsity: float) -> list[tuple[float, float]]:
-        """The prunings that lead from the base model to a sparsity, as pairs of from and to."""
-        return self._loaded.task.fine_tuning.pruning_path(sparsity, self._sparsities)
+    def pruning_path(self, sparsity: Sparsity) -> list[tuple[float, float]]:
+        """The prunings that lead from the base model to a sparsity, as pairs of levels: from and to."""
+        continued = self._loaded.task.fine_tuning.continued_epochs is not None
+        return pruning_path(sparsity, self._sparsities, continued=continued)
 
-    def pruned(self, model: StageRecord, sparsity: float, from_sparsity: float = 0.0) -> StageCall:
-        """A model pruned to a sparsity and fine-tuned: the base model, or one that is pruned to `from_sparsity`."""
+    def pruned(self, model: StageRecord, sparsity: Sparsity, from_level: float = 0.0) -> StageCall:
+        """A model pruned to a sparsity and fine-tuned: the base model, or one that is pruned to `from_level`."""
         epochs = self._loaded.task.fine_tuning.continued_epochs
-        continued = {"from_sparsity": from_sparsity, "epochs": epochs} if from_sparsity else {}
+        continued = {"from_level": from_level, "epochs": epochs} if from_level else {}
         return StageCall(
             "pruned",
-            {"sparsity": sparsity} | continued,
+            {"sparsity": sparsity.value} | continued,
             {"model": model.objects["model"]},
             _tools("pruned") | {"training": self._loaded.training_digest},
         )
@@ -170,7 +172,7 @@ class StageCalls:
 
     def quantized(self, float_tflite: StageRecord, config: DeploymentConfig) -> StageCall:
         """The `.tflite` that ships, with what was counted in it."""
-        calibration = self._loaded.representative_digest if config.quantization.is_static_range else None
+        calibration = self._loaded.representative_digest if config.quantization.is_calibrated else None
         return StageCall(
             "quantized",
             {"quantization": config.quantization.value},

@@ -37,8 +37,10 @@ from litefront.spaces.batch_size import convert
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError, LitefrontError, StoreError
+from litefront.spaces.fine_tuning import TrainingData
+from litefront.spaces.magnitude_pruning import prunable_layers, prune
 from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.sparsity import prunable_layers, prune
+from litefront.spaces.sparsity import Pattern, Sparsity
 from litefront.spaces.tensorflow_environment import seed_everything
 from litefront.spaces.tflite_graph import TfliteGraph
 
@@ -145,7 +147,7 @@ def _base(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     facts = {
         "format": model.format.value,
         "inputs": [asdict(spec) | {"shape": list(spec.shape)} for spec in inputs],
-        "pruning_refusal": refusal,
+        "pruning_refusals": {} if refusal is None else dict.fromkeys(Pattern, refusal),
         # A `.tflite` cannot be converted again: it keeps the batch that it has.
         "fixed_batch_size": max(1, batch) if model.format is ModelFormat.TFLITE else None,
     }
@@ -164,15 +166,13 @@ def _check_rows_fit(task: Task, inputs: Any) -> None:
 def _pruned(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     task, training = workplace.task, workplace.task.training
     assert training is not None and training.labels is not None, "the space refuses pruning without training data"
-    from_sparsity = call.params.get("from_sparsity", 0.0)
+    from_level = call.params.get("from_level", 0.0)
     pruned = prune(
         load_keras(_model(call, workplace, ModelFormat.KERAS)),
-        call.params["sparsity"],
-        inputs=training.inputs,
-        labels=training.labels,
-        loss=task.loss,
-        fine_tuning=task.fine_tuning.continued() if from_sparsity else task.fine_tuning,
-        from_sparsity=from_sparsity,
+        Sparsity.parse(call.params["sparsity"]),
+        TrainingData(training.inputs, training.labels, task.loss),
+        task.fine_tuning.continued() if from_level else task.fine_tuning,
+        from_level=from_level,
     )
     kept = save_keras(pruned, folder)
     return _Output({"model": kept.path}, {"format": kept.format.value})

@@ -89,7 +89,7 @@ def open_study(
     fixed_batch_size = base.facts["fixed_batch_size"]
     capabilities = loaded.task.capabilities(
         cores=facts.cores,
-        pruning_refusal=base.facts["pruning_refusal"],
+        pruning_refusals=base.facts["pruning_refusals"],
         fixed_batch_size=fixed_batch_size,
         delegate_refusals=facts.refusals(),
     )

@@ -75,7 +75,9 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _choices(name: str) -> Any:
     dimension = DIMENSIONS[name]
     # `PlainValidator` leaves the whole check to the dimension, whose message names the rule.
-    choice = Annotated[Any, PlainValidator(dimension.parse), PlainSerializer(lambda value: value)]
+    choice = Annotated[
+        Any, PlainValidator(dimension.parse), PlainSerializer(lambda value: getattr(value, "value", value))
+    ]
     return Annotated[tuple[choice, ...], Field(default=(dimension.default,), min_length=1), AfterValidator(_distinct)]
 
 
@@ -83,7 +85,11 @@ class SpaceSpec(_Strict):
     """The choices of each dimension; one that is left out keeps the baseline's."""
 
     sparsity: _choices("sparsity")  # type: ignore[valid-type]
+    clusters: _choices("clusters")  # type: ignore[valid-type]
     quantization: _choices("quantization")  # type: ignore[valid-type]
+    calibration: _choices("calibration")  # type: ignore[valid-type]
+    calibration_rows: _choices("calibration_rows")  # type: ignore[valid-type]
+    storage: _choices("storage")  # type: ignore[valid-type]
     delegate: _choices("delegate")  # type: ignore[valid-type]
     num_threads: _choices("num_threads")  # type: ignore[valid-type]
     batch_size: _choices("batch_size")  # type: ignore[valid-type]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
 from litefront.spaces.dimension import Capabilities
-from litefront.spaces.sparsity import FineTuning
+from litefront.spaces.fine_tuning import FineTuning
+from litefront.spaces.sparsity import Pattern
 
 __all__ = ["Dataset", "Task"]
 
@@ -88,7 +89,7 @@ class Task:
         self,
         *,
         cores: int,
-        pruning_refusal: str | None,
+        pruning_refusals: Mapping[str, str],
         fixed_batch_size: int | None,
         delegate_refusals: Mapping[str, str],
     ) -> Capabilities:
@@ -96,16 +97,23 @@ class Task:
 
         Args:
             cores: The device's cores.
-            pruning_refusal: Why the model itself cannot be pruned, or None.
+            pruning_refusals: Why the model itself cannot be pruned, by pattern.
             fixed_batch_size: The only batch of the model's file, or None.
             delegate_refusals: Why the delegates that cannot be used cannot, by name.
         """
-        if pruning_refusal is None and (self.training is None or self.training.labels is None):
-            pruning_refusal = "sparsity other than 0 needs labelled training data to fine-tune on"
+        if self.training is None or self.training.labels is None:
+            without = "sparsity other than 0 needs labelled training data to fine-tune on"
+            pruning_refusals = dict.fromkeys(Pattern, without) | dict(pruning_refusals)
         calibration_refusal = None
         if self.calibration_rows() is None:
             calibration_refusal = "a static range needs a representative data set (or training data) to calibrate on"
-        return Capabilities(cores, pruning_refusal, calibration_refusal, fixed_batch_size, delegate_refusals)
+        return Capabilities(
+            cores,
+            pruning_refusals=pruning_refusals,
+            calibration_refusal=calibration_refusal,
+            fixed_batch_size=fixed_batch_size,
+            delegate_refusals=delegate_refusals,
+        )
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the data, a sentence each: the rule, then what came."""

@@ -21,7 +21,7 @@ from litefront.search.study_spec import FilesTask
 from litefront.search.task import Dataset, Task
 from litefront.search.user_modules import UserModules
 from litefront.spaces.errors import InputError
-from litefront.spaces.sparsity import FineTuning
+from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.tensorflow_environment import prepare_environment
 
 __all__ = ["LoadedTask", "explain_user_error", "load_task", "unpack_task"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from litefront.spaces.calibration import Calibration
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import DENSE, Sparsity
+from litefront.spaces.storage import Storage
 
 __all__ = ["BASELINE", "DeploymentConfig"]
 
@@ -17,37 +20,50 @@ class DeploymentConfig:
     """How one candidate is built and run.
 
     Attributes:
-        sparsity: Fraction of the prunable weights set to zero, in [0, 1).
+        sparsity: Which weights are taken from the model, and how many.
+        clusters: Distinct values that the weights of a tensor may take; 0 for any.
         quantization: How weights and activations are stored and computed.
+        calibration: How the ranges of activations are found, where they are fixed.
+        calibration_rows: On how many rows.
+        storage: How weights lie in the file.
         delegate: What executes the graph.
         num_threads: Threads that the delegate may use.
         batch_size: Rows a call takes; static in the graph.
     """
 
-    sparsity: float = 0.0
+    sparsity: Sparsity = DENSE
+    clusters: int = 0
     quantization: Quantization = Quantization.FLOAT32
+    calibration: Calibration = Calibration.MIN_MAX
+    calibration_rows: int = 200
+    storage: Storage = Storage.DENSE
     delegate: Delegate = Delegate.XNNPACK
     num_threads: int = 1
     batch_size: int = 1
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> DeploymentConfig:
-        """Reads what `params` wrote (plain JSON values).
+        """Reads what `params` wrote (plain JSON values); a dimension that is not in it has the baseline's choice.
 
         Raises:
             ValueError: If a value is not one of its dimension's.
         """
+        chosen = cls().params() | dict(params)
         return cls(
-            sparsity=float(params["sparsity"]),
-            quantization=Quantization(params["quantization"]),
-            delegate=Delegate(params["delegate"]),
-            num_threads=int(params["num_threads"]),
-            batch_size=int(params["batch_size"]),
+            sparsity=Sparsity.parse(chosen["sparsity"]),
+            clusters=int(chosen["clusters"]),
+            quantization=Quantization(chosen["quantization"]),
+            calibration=Calibration(chosen["calibration"]),
+            calibration_rows=int(chosen["calibration_rows"]),
+            storage=Storage(chosen["storage"]),
+            delegate=Delegate(chosen["delegate"]),
+            num_threads=int(chosen["num_threads"]),
+            batch_size=int(chosen["batch_size"]),
         )
 
     def params(self) -> dict[str, float | int | str]:
         """The parameters by name, as plain JSON values: what an Optuna trial holds."""
-        return {name: getattr(value, "value", value) for name, value in asdict(self).items()}
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
     def label(self, delegate: str | None = None) -> str:
         """The configuration in a few words, such as `int8 sparsity 0.75 xnnpack 1 thread batch 4`.
@@ -57,7 +73,21 @@ class DeploymentConfig:
         """
         threads = "1 thread" if self.num_threads == 1 else f"{self.num_threads} threads"
         runs_on = f"{delegate or self.delegate} {threads} batch {self.batch_size}"
-        return f"{self.quantization} sparsity {self.sparsity:g} {runs_on}"
+        weights = [f"sparsity {self.sparsity}"] + ([f"{self.clusters} clusters"] if self.clusters else [])
+        if self.storage is Storage.SPARSE:
+            weights.append("stored sparsely")
+        return " ".join([f"{self.quantization}{self._calibrated()}", *weights, runs_on])
+
+    def _calibrated(self) -> str:
+        """What differs from the usual calibration, in brackets."""
+        usual = DeploymentConfig()
+        parts = [] if self.calibration is usual.calibration else [str(self.calibration)]
+        parts += [] if self.calibration_rows == usual.calibration_rows else [f"{self.calibration_rows} rows"]
+        return f" ({', '.join(parts)})" if parts else ""
+
+
+def _plain(choice: Any) -> Any:
+    return getattr(choice, "value", choice)
 
 
 BASELINE = DeploymentConfig()

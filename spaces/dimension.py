@@ -18,14 +18,20 @@ class Capabilities:
 
     Attributes:
         cores: Processor cores of the device that measures.
-        pruning_refusal: Why the model's weights cannot be pruned; None if they can.
+        pruning_refusals: Why the model cannot be pruned, by pattern of sparsity; one that it can be is not in it.
+        clustering_refusal: Why weights cannot be clustered; None if they can.
+        quantization_refusals: Why the model cannot be quantized so, by quantization; one that can be is not in it.
+        sparse_storage_refusal: Why zeros cannot be left out of the file; None if they can.
         calibration_refusal: Why activations cannot be calibrated; None if they can.
         fixed_batch_size: The only batch that the model's file can be converted for; None if any can.
         delegate_refusals: Why a delegate cannot be used on the device, by its name; those that can are not in it.
     """
 
     cores: int
-    pruning_refusal: str | None = None
+    pruning_refusals: Mapping[str, str] = field(default_factory=dict)
+    clustering_refusal: str | None = None
+    quantization_refusals: Mapping[str, str] = field(default_factory=dict)
+    sparse_storage_refusal: str | None = None
     calibration_refusal: str | None = None
     fixed_batch_size: int | None = None
     delegate_refusals: Mapping[str, str] = field(default_factory=dict)

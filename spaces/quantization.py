@@ -31,33 +31,63 @@ class Quantization(StrEnum):
     DYNAMIC_INT8 = "dynamic_int8"
     INT8 = "int8"
     INT16X8 = "int16x8"
-    WEIGHT_ONLY_INT8 = "weight_only_int8"
     DYNAMIC_INT4 = "dynamic_int4"
+    DYNAMIC_INT4_BLOCK32 = "dynamic_int4_block32"
+    """A scale for each 32 weights of a row."""
+    DYNAMIC_INT8_EMBEDDING_INT4 = "dynamic_int8_embedding_int4"
+    """Embedding tables in four bits, all else as in dynamic_int8."""
+    WEIGHT_ONLY_INT8 = "weight_only_int8"
+    WEIGHT_ONLY_INT4 = "weight_only_int4"
+    MIXED_INT8 = "mixed_int8"
+    """Static int8, where the operators that lose most stay in float."""
+    MIXED_INT16X8 = "mixed_int16x8"
+    """Static int8, where the operators that lose most have int16 activations."""
+    QAT_INT8 = "qat_int8"
+    """Static int8 of a model that was trained with it in view."""
 
     @property
     def is_static_range(self) -> bool:
-        """Whether activations are calibrated on the representative data set."""
-        return self in (Quantization.INT8, Quantization.INT16X8)
+        """Whether activations have ranges that were fixed before."""
+        return self in _STATIC_RANGE
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether those ranges come from the representative data set."""
+        return self.is_static_range and self is not Quantization.QAT_INT8
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it asks which operators lose most."""
+        return self in (Quantization.MIXED_INT8, Quantization.MIXED_INT16X8)
 
     @property
     def weight_type(self) -> str:
         """The `.tflite` tensor type that weights should have; what the achieved share is counted against."""
-        return _WEIGHT_TYPES[self]
+        return _WEIGHT_TYPES.get(self, "INT8")
 
     @property
     def activation_type(self) -> str:
         """The `.tflite` tensor type that activations should have."""
-        return {Quantization.INT8: "INT8", Quantization.INT16X8: "INT16"}.get(self, "FLOAT32")
+        if self is Quantization.INT16X8:
+            return "INT16"
+        return "INT8" if self.is_static_range else "FLOAT32"
 
 
+_STATIC_RANGE = frozenset(
+    {
+        Quantization.INT8,
+        Quantization.INT16X8,
+        Quantization.MIXED_INT8,
+        Quantization.MIXED_INT16X8,
+        Quantization.QAT_INT8,
+    }
+)
 _WEIGHT_TYPES = {
     Quantization.FLOAT32: "FLOAT32",
     Quantization.FLOAT16: "FLOAT16",
-    Quantization.DYNAMIC_INT8: "INT8",
-    Quantization.INT8: "INT8",
-    Quantization.INT16X8: "INT8",
-    Quantization.WEIGHT_ONLY_INT8: "INT8",
     Quantization.DYNAMIC_INT4: "INT4",
+    Quantization.DYNAMIC_INT4_BLOCK32: "INT4",
+    Quantization.WEIGHT_ONLY_INT4: "INT4",
 }
 
 
@@ -172,9 +202,9 @@ def _parse(value: object) -> Quantization:
 
 
 def _refusal(quantization: Quantization, capabilities: Capabilities) -> str | None:
-    if quantization.is_static_range and capabilities.calibration_refusal is not None:
+    if quantization.is_calibrated and capabilities.calibration_refusal is not None:
         return f"{quantization}: {capabilities.calibration_refusal}"
-    return None
+    return capabilities.quantization_refusals.get(quantization)
 
 
 QUANTIZATION = Dimension("quantization", default=Quantization.FLOAT32, parse=_parse, refusal=_refusal)

@@ -9,17 +9,31 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from litefront.spaces.batch_size import BATCH_SIZE
+from litefront.spaces.calibration import CALIBRATION, CALIBRATION_ROWS
+from litefront.spaces.clustering import CLUSTERS
 from litefront.spaces.delegate import DELEGATE, delegate_that_runs, threads_that_count
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.dimension import Capabilities, Dimension
 from litefront.spaces.num_threads import NUM_THREADS
 from litefront.spaces.quantization import QUANTIZATION
-from litefront.spaces.sparsity import SPARSITY
+from litefront.spaces.sparsity import SPARSITY, Pattern
+from litefront.spaces.storage import STORAGE, storage_refusal
 
 __all__ = ["DIMENSIONS", "SearchSpace", "canonical", "refusal"]
 
 DIMENSIONS: dict[str, Dimension] = {
-    dimension.name: dimension for dimension in (SPARSITY, QUANTIZATION, DELEGATE, NUM_THREADS, BATCH_SIZE)
+    dimension.name: dimension
+    for dimension in (
+        SPARSITY,
+        CLUSTERS,
+        QUANTIZATION,
+        CALIBRATION,
+        CALIBRATION_ROWS,
+        STORAGE,
+        DELEGATE,
+        NUM_THREADS,
+        BATCH_SIZE,
+    )
 }
 """Every dimension, in the order in which a candidate is built."""
 
@@ -63,10 +77,16 @@ def refusal(config: DeploymentConfig, capabilities: Capabilities) -> str | None:
         reason = dimension.refusal(getattr(config, name), capabilities)
         if reason is not None:
             return reason
-    return None
+    return storage_refusal(config.storage, config.quantization)
 
 
 def canonical(config: DeploymentConfig) -> DeploymentConfig:
     """The one configuration that stands for all that cannot differ from this one: a cell."""
     delegate = delegate_that_runs(config.delegate, config.quantization)
-    return replace(config, delegate=delegate, num_threads=threads_that_count(delegate, config.num_threads))
+    config = replace(config, delegate=delegate, num_threads=threads_that_count(delegate, config.num_threads))
+    if not config.quantization.is_calibrated:
+        config = replace(config, calibration=CALIBRATION.default, calibration_rows=CALIBRATION_ROWS.default)
+    if not config.sparsity or config.sparsity.pattern is Pattern.CHANNEL:
+        # There are no zeros to leave out.
+        config = replace(config, storage=STORAGE.default)
+    return config

@@ -1,223 +1,116 @@
-"""Sparsity: which fraction of the prunable weights is zero, and the gradual pruning that gets there.
+"""Sparsity: which weights are taken from the model, in which pattern and how many.
 
-Zhu and Gupta, "To prune, or not to prune", arXiv 1710.01878: magnitude pruning during fine-tuning, along a polynomial
-schedule (their equation 1). A schedule that ends after the last training step never reaches its sparsity, one whose
-last update does not fall on a multiple of the frequency stops just short of it; both happen silently in
-tensorflow-model-optimization, so the steps here are counted from the data, and the zeros are counted afterwards.
+A pattern is worth what the runtime makes of it. Single zeros make a file smaller once it is deflated or stored
+sparsely; removed channels make the graph itself smaller, so that every delegate gains.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
-from typing import Any
-
-import numpy as np
 
 from litefront.spaces.dimension import Capabilities, Dimension
-from litefront.spaces.errors import CandidateError
-from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
 
-__all__ = ["SPARSITY", "FineTuning", "PruningSteps", "prunable_layers", "prune"]
+__all__ = ["DENSE", "SPARSITY", "Pattern", "Sparsity", "pruning_path"]
 
 
-@dataclass(frozen=True)
-class FineTuning:
-    """How a model is trained further after something was taken from it.
+class Pattern(StrEnum):
+    """Which weights go together; the values are the names in study files and bundles."""
 
-    Attributes:
-        epochs: Passes over the training data.
-        batch_size: Rows a training step.
-        learning_rate: Of Adam, at the start; it falls to zero along a cosine.
-        seed: Of all training: the base model's initial weights, the shuffling, and whatever is random in the model.
-        continued_epochs: None prunes every sparsity from the base model. A number prunes it from the model of the next
-            lower sparsity of the study's space instead, in that many epochs; the lowest still starts from the base.
-    """
-
-    epochs: int = 2
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    seed: int = 0
-    continued_epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
-            raise ValueError(f"`epochs >= 1`, `batch_size >= 1` and `learning_rate > 0` must hold, but got {self}.")
-        if self.continued_epochs is not None and self.continued_epochs < 1:
-            raise ValueError(f"`continued_epochs` must be None or at least 1, but got {self.continued_epochs}.")
-
-    def continued(self) -> FineTuning:
-        """The fine-tuning of a model that is pruned already."""
-        assert self.continued_epochs is not None, "only a task that says so continues"
-        return replace(self, epochs=self.continued_epochs)
-
-    def pruning_path(self, sparsity: float, sparsities: Collection[float]) -> list[tuple[float, float]]:
-        """The prunings that lead from the base model to a sparsity.
-
-        Args:
-            sparsity: Where it ends; 0 needs no pruning.
-            sparsities: All sparsities of the study's space.
-
-        Returns:
-            For each pruning the sparsity that it starts from, 0 for the base model, and the one that it ends at.
-        """
-        if sparsity == 0:
-            return []
-        lower = [] if self.continued_epochs is None else sorted(s for s in sparsities if 0 < s < sparsity)
-        return list(pairwise((0.0, *lower, sparsity)))
+    UNSTRUCTURED = "unstructured"
+    """Single weights."""
+    BLOCK = "block"
+    """Blocks of 1 x 4 weights of a matrix."""
+    N_OF_M = "n:m"
+    """So many of every m neighbouring weights."""
+    CHANNEL = "channel"
+    """Whole channels, filters, attention heads and feed-forward units: they are removed from the graph."""
 
 
-@dataclass(frozen=True)
-class PruningSteps:
-    """When weights are set to zero, in training steps.
+@dataclass(frozen=True, order=True)
+class Sparsity:
+    """One choice of the dimension.
 
     Attributes:
-        total: Steps of the whole fine-tuning.
-        end: Step of the last update; those after it let the remaining weights recover.
-        frequency: Steps from one update to the next; divides `end`.
+        level: Fraction of the prunable weights set to zero, or of the removable channels removed; in [0, 1).
+        pattern: Which weights go together.
+        of: For `n:m` the m; 0 otherwise.
     """
 
-    total: int
-    end: int
-    frequency: int
+    level: float = 0.0
+    pattern: Pattern = Pattern.UNSTRUCTURED
+    of: int = 0
+
+    @property
+    def value(self) -> float | str:
+        """The choice as study files and params have it: `0.5`, `"channel:0.5"`, `"2:4"`."""
+        if self.pattern is Pattern.UNSTRUCTURED:
+            return self.level
+        if self.pattern is Pattern.N_OF_M:
+            return f"{round(self.level * self.of)}:{self.of}"
+        return f"{self.pattern}:{self.level:g}"
+
+    def __str__(self) -> str:
+        """The choice as readers see it."""
+        return f"{self.value:g}" if isinstance(self.value, float) else self.value
+
+    def __bool__(self) -> bool:
+        """Whether anything is taken from the model."""
+        return self.level > 0
 
     @classmethod
-    def count(cls, rows: int, fine_tuning: FineTuning) -> PruningSteps:
-        """Counts the steps that this data gives.
+    def parse(cls, value: object) -> Sparsity:
+        """Reads one choice.
 
-        Args:
-            rows: Training rows.
-            fine_tuning: Epochs and rows a step.
-
-        Returns:
-            Up to 20 updates over the first three quarters of the steps.
+        Raises:
+            ValueError: If it is none; the message says what a choice looks like.
         """
-        total = math.ceil(rows / fine_tuning.batch_size) * fine_tuning.epochs
-        ramp = max(1, int(total * _RAMP_SHARE) - 1)
-        frequency = max(1, math.ceil(ramp / _UPDATES))
-        return cls(total, end=ramp - ramp % frequency or ramp, frequency=frequency)
+        if isinstance(value, Sparsity):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1:
+            return cls(float(value))
+        if isinstance(value, str):
+            if (n_of_m := re.fullmatch(r"([1-9]\d*):([1-9]\d*)", value)) and int(n_of_m[1]) < int(n_of_m[2]):
+                return cls(int(n_of_m[1]) / int(n_of_m[2]), Pattern.N_OF_M, int(n_of_m[2]))
+            named = re.fullmatch(r"(block|channel): ?(0?\.\d+)", value)
+            if named and float(named[2]) > 0:
+                return cls(float(named[2]), Pattern(named[1]))
+        raise ValueError(
+            "`sparsity` must be a fraction in [0, 1) of single weights, or a pattern in quotes with such a fraction "
+            f'above 0 ("block:0.5", "channel:0.5"), or n zeros of m ("2:4"), but got {value!r}.'
+        )
 
 
-_RAMP_SHARE = 0.75
-_UPDATES = 20
+DENSE = Sparsity()
+"""Nothing is taken from the model."""
 
 
-def prune(
-    model: Any,
-    sparsity: float,
-    *,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    loss: str | Callable[..., Any],
-    fine_tuning: FineTuning,
-    from_sparsity: float = 0.0,
-) -> Any:
-    """Prunes a tf_keras model to a sparsity while fine-tuning it.
+def pruning_path(sparsity: Sparsity, sparsities: Collection[Sparsity], *, continued: bool) -> list[tuple[float, float]]:
+    """The prunings that lead from the base model to a sparsity.
 
     Args:
-        model: The trained model; its layers are taken over, so hand in a copy that nothing else uses.
-        sparsity: Fraction of the prunable weights to set to zero, in (0, 1).
-        inputs: Training rows, shape `(rows, ...)`.
-        labels: Their labels, shape `(rows, ...)`.
-        loss: A Keras loss, by name or as a function.
-        fine_tuning: How to train.
-        from_sparsity: What the model is pruned to already: the schedule starts there, so that its zeros are masked from
-            the first step on.
+        sparsity: Where it ends; level 0 needs no pruning.
+        sparsities: All sparsities of the study's space.
+        continued: Whether each starts from the next lower level of its pattern instead of from the base model.
 
     Returns:
-        The pruned model without the pruning wrappers.
-
-    Raises:
-        CandidateError: If the model has nothing to prune, or the sparsity was not reached.
+        For each pruning the level that it starts from, 0 for the base model, and the one that it ends at.
     """
-    keras = import_keras()
-    import tensorflow_model_optimization as tfmot
-
-    seed_everything(fine_tuning.seed)
-    steps = PruningSteps.count(len(inputs), fine_tuning)
-    schedule = tfmot.sparsity.keras.PolynomialDecay(
-        initial_sparsity=from_sparsity,
-        final_sparsity=sparsity,
-        begin_step=0,
-        end_step=steps.end,
-        frequency=steps.frequency,
-    )
-    prunable = prunable_layers(model)
-    if not prunable:
-        raise CandidateError("the model has no layer whose weights can be pruned")
-    wrapped = _wrap(model, schedule, prunable)
-    wrapped.compile(optimizer=_optimizer(fine_tuning, steps.total), loss=loss)
-    wrapped.fit(
-        inputs,
-        labels,
-        batch_size=fine_tuning.batch_size,
-        epochs=fine_tuning.epochs,
-        callbacks=[tfmot.sparsity.keras.UpdatePruningStep()],
-        verbose=0,
-    )
-    stripped = tfmot.sparsity.keras.strip_pruning(wrapped)
-    _check_reached(stripped, sparsity)
-    keras.backend.clear_session()
-    return stripped
+    if not sparsity:
+        return []
+    lower: list[float] = []
+    # A pattern of n of m is no step on the way to another one: their masks have little in common.
+    if continued and sparsity.pattern is not Pattern.N_OF_M:
+        alike = (other.level for other in sparsities if other.pattern is sparsity.pattern)
+        lower = sorted(level for level in alike if 0 < level < sparsity.level)
+    return list(pairwise((0.0, *lower, sparsity.level)))
 
 
-def prunable_layers(model: Any) -> dict[str, list[Any]]:
-    """The weights that `tfmot` prunes, by the name of their layer, those of nested models too; empty if none."""
-    import_tensorflow()
-    from tensorflow_model_optimization.python.core.sparsity.keras import prunable_layer, prune_registry
-
-    registry = prune_registry.PruneRegistry
-    found: dict[str, list[Any]] = {}
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            found |= prunable_layers(layer)
-        elif isinstance(layer, prunable_layer.PrunableLayer):
-            found[layer.name] = list(layer.get_prunable_weights())
-        elif registry.supports(layer):
-            found[layer.name] = list(registry.make_prunable(layer).get_prunable_weights())
-    return {name: weights for name, weights in found.items() if weights}
+def _refusal(sparsity: Sparsity, capabilities: Capabilities) -> str | None:
+    return capabilities.pruning_refusals.get(sparsity.pattern) if sparsity else None
 
 
-def _wrap(model: Any, schedule: Any, prunable: Collection[str]) -> Any:
-    """Wraps the prunable layers, and those only, so that a layer that `tfmot` does not know stays as it is."""
-    keras = import_keras()
-    import tensorflow_model_optimization as tfmot
-
-    def wrap(layer: Any) -> Any:
-        if hasattr(layer, "layers"):
-            return keras.models.clone_model(layer, clone_function=wrap)
-        if layer.name in prunable:
-            return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)
-        return layer
-
-    return keras.models.clone_model(model, clone_function=wrap)
-
-
-def _optimizer(fine_tuning: FineTuning, total_steps: int) -> Any:
-    keras = import_keras()
-    rate = keras.optimizers.schedules.CosineDecay(fine_tuning.learning_rate, total_steps)
-    return keras.optimizers.Adam(rate)
-
-
-def _check_reached(model: Any, sparsity: float) -> None:
-    for name, weights in prunable_layers(model).items():
-        for weight in map(np.asarray, weights):
-            reached = 1.0 - np.count_nonzero(weight) / weight.size
-            # tfmot prunes a whole number of a tensor's weights, rounded.
-            if reached < sparsity - 1.0 / weight.size:
-                raise CandidateError(f"pruning to {sparsity:g} ended at {reached:.4f} in layer {name}")
-
-
-def _parse(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ValueError(f"`sparsity` must be a fraction in [0, 1), but got {value!r}.")
-    return float(value)
-
-
-def _refusal(sparsity: float, capabilities: Capabilities) -> str | None:
-    return capabilities.pruning_refusal if sparsity > 0 else None
-
-
-SPARSITY = Dimension("sparsity", default=0.0, parse=_parse, refusal=_refusal)
+SPARSITY = Dimension("sparsity", default=DENSE, parse=Sparsity.parse, refusal=_refusal)

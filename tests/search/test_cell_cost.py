@@ -12,6 +12,7 @@ from litefront.search.cell_cost import CellCosts
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.sparsity import Sparsity
 from tests.search.test_cell_plan import STEADY, answer, plans
 
 SECONDS = {"pruned": 1000.0, "float_tflite": 100.0, "quantized": 10.0, "accuracy": 1.0, "latency": 0.1}
@@ -29,15 +30,15 @@ def costs(store: ArtifactStore) -> CellCosts:
 
 def test_a_cell_costs_every_stage_that_is_not_in_the_store(costs: CellCosts) -> None:
     assert costs.seconds(DeploymentConfig()) == pytest.approx(111.1)
-    assert costs.seconds(DeploymentConfig(sparsity=0.5)) == pytest.approx(1111.1)
+    assert costs.seconds(DeploymentConfig(sparsity=Sparsity(0.5))) == pytest.approx(1111.1)
 
 
 def test_what_a_cell_under_way_builds_is_paid_for(costs: CellCosts) -> None:
-    costs.begin(DeploymentConfig(sparsity=0.5))
-    assert costs.seconds(DeploymentConfig(sparsity=0.5, num_threads=2)) == pytest.approx(0.1)
-    assert costs.seconds(DeploymentConfig(sparsity=0.5, delegate=Delegate.NONE)) == pytest.approx(1.1)
-    assert costs.seconds(DeploymentConfig(sparsity=0.5, batch_size=4)) == pytest.approx(111.1)
-    assert costs.seconds(DeploymentConfig(sparsity=0.75)) == pytest.approx(1111.1)
+    costs.begin(DeploymentConfig(sparsity=Sparsity(0.5)))
+    assert costs.seconds(DeploymentConfig(sparsity=Sparsity(0.5), num_threads=2)) == pytest.approx(0.1)
+    assert costs.seconds(DeploymentConfig(sparsity=Sparsity(0.5), delegate=Delegate.NONE)) == pytest.approx(1.1)
+    assert costs.seconds(DeploymentConfig(sparsity=Sparsity(0.5), batch_size=4)) == pytest.approx(111.1)
+    assert costs.seconds(DeploymentConfig(sparsity=Sparsity(0.75))) == pytest.approx(1111.1)
 
 
 def test_what_an_earlier_run_left_costs_nothing(costs: CellCosts, store: ArtifactStore) -> None:
@@ -64,4 +65,4 @@ def kept(record: StageRecord, store: ArtifactStore) -> StageRecord:
 
 def test_a_stage_that_never_ran_is_guessed(store: ArtifactStore) -> None:
     costs = CellCosts(plans(), store, lambda _stage: None)
-    assert costs.seconds(DeploymentConfig(sparsity=0.5)) > costs.seconds(DeploymentConfig()) > 0
+    assert costs.seconds(DeploymentConfig(sparsity=Sparsity(0.5))) > costs.seconds(DeploymentConfig()) > 0

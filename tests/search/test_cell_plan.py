@@ -25,7 +25,7 @@ from litefront.search.study_spec import Gates, Load
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.sparsity import FineTuning
+from litefront.spaces.fine_tuning import FineTuning
 
 CONFIG = DeploymentConfig(num_threads=2)
 QUANTIZED = StageRecord("quantized", "q", {"tflite": "q.tflite"}, {}, 1.0)

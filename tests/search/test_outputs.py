@@ -15,6 +15,7 @@ from litefront.search.study_results import StudyResults
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import StoreError
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import Sparsity
 from tests.search.records import make_record, make_results
 
 INT8 = DeploymentConfig(quantization=Quantization.INT8)
@@ -52,7 +53,9 @@ def results_with_ties(directory: Path) -> StudyResults:
         make_record("base", accuracy=0.9, size_bytes=4000, latency_ms=2.0),
         make_record("twin", config=DeploymentConfig(batch_size=4), accuracy=0.9, size_bytes=4000, latency_ms=2.0),
         make_record("close", config=WORSE, accuracy=0.9, size_bytes=4000, latency_ms=2.01),
-        make_record("slow", config=DeploymentConfig(sparsity=0.5), accuracy=0.9, size_bytes=4000, latency_ms=9.0),
+        make_record(
+            "slow", config=DeploymentConfig(sparsity=Sparsity(0.5)), accuracy=0.9, size_bytes=4000, latency_ms=9.0
+        ),
     ]
     return make_results(records, directory=directory)
 

@@ -14,12 +14,13 @@ from litefront.search.cell_record import CellState
 from litefront.search.progress import TerminalProgress
 from litefront.search.stage_calls import StageCall
 from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.sparsity import Sparsity
 from tests.search.records import CONTEXT, make_record, make_spec
 
 BASELINE = make_record("a", accuracy=0.95, size_bytes=4000, latency_ms=2.0)
 WORSE = make_record("b", config=DeploymentConfig(num_threads=2), accuracy=0.9, size_bytes=4000, latency_ms=3.0)
 REJECTED = make_record("c", config=DeploymentConfig(batch_size=4), state=CellState.REJECTED)
-FAILED = make_record("d", config=DeploymentConfig(sparsity=0.5), state=CellState.FAILED)
+FAILED = make_record("d", config=DeploymentConfig(sparsity=Sparsity(0.5)), state=CellState.FAILED)
 
 
 @pytest.fixture

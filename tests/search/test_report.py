@@ -21,6 +21,7 @@ from litefront.search.report import report_data, write_report
 from litefront.search.study_results import StageEntry, StudyResults
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import Sparsity
 from tests.search.records import make_record, make_results
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
@@ -44,7 +45,7 @@ def cells() -> list[CellRecord]:
         "batched", config=config(batch_size=4), accuracy=0.95, size_bytes=153_500, latency_ms=2.5, power_mw=90.0
     )
     sparse = make_record(
-        "sparse", config=config(sparsity=0.5), state=CellState.REJECTED, accuracy=0.9, size_bytes=120_000
+        "sparse", config=config(sparsity=Sparsity(0.5)), state=CellState.REJECTED, accuracy=0.9, size_bytes=120_000
     )
     failed = make_record("failed", config=config(num_threads=2), state=CellState.FAILED)
     return [
@@ -255,7 +256,7 @@ def with_a_tie() -> list[CellRecord]:
     *others, failed = cells()
     close = make_record(
         "close",
-        config=config(sparsity=0.5, num_threads=2),
+        config=config(sparsity=Sparsity(0.5), num_threads=2),
         accuracy=0.955,
         size_bytes=153_000,
         latency_ms=0.502,
@@ -269,7 +270,7 @@ def test_the_standing_of_a_choice_is_its_probability_its_timings_and_its_ties() 
     standing = cell_of(data, "float32")["standing"]
     assert standing == {"probability": 1.0, "probability_text": "100%", "timings": 1, "ties": []}
     int8, close = cell_of(data, "int8"), cell_of(data, "close")
-    assert (int8["front"], int8["standing"]["ties"]) == (True, [config(sparsity=0.5, num_threads=2).label()])
+    assert (int8["front"], int8["standing"]["ties"]) == (True, [config(sparsity=Sparsity(0.5), num_threads=2).label()])
     assert (close["front"], close["standing"]["ties"]) == (False, [INT8.label()])
     assert int8["standing"]["probability"] > 0.5 > close["standing"]["probability"] > 0.1
 
@@ -488,7 +489,7 @@ def test_the_hypervolume_is_drawn_cell_by_cell(seen: dict[str, Any]) -> None:
 
 def test_a_tie_is_marked_drawn_faintly_and_kept_beside_the_front(tmp_path: Path) -> None:
     seen = probe(results_of(with_a_tie()), tmp_path)
-    tied = (INT8, config(sparsity=0.5, num_threads=2))
+    tied = (INT8, config(sparsity=Sparsity(0.5), num_threads=2))
     assert set(seen["ties"]) == {f"not to be told apart from\n≈ {one.label()}" for one in tied}
     assert sorted(seen["kinds"]) == ["", "front", "front", "tie"]
     # The tie and the dominated cell.

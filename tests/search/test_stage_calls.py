@@ -21,8 +21,9 @@ from litefront.search.task import Dataset, Task
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.sparsity import FineTuning
+from litefront.spaces.sparsity import Sparsity
 
 LOADED = LoadedTask(
     task=Task(model="model.keras", evaluation=Dataset(np.zeros((1, 2)))),
@@ -35,7 +36,11 @@ LOADED = LoadedTask(
 DEVICE = DeviceFacts("host", "processor", "x86_64", 2, "ai-edge-litert 2.3.0")
 TIMING = Timing()
 CONFIG = DeploymentConfig(
-    sparsity=0.5, quantization=Quantization.DYNAMIC_INT8, delegate=Delegate.XNNPACK, num_threads=1, batch_size=1
+    sparsity=Sparsity(0.5),
+    quantization=Quantization.DYNAMIC_INT8,
+    delegate=Delegate.XNNPACK,
+    num_threads=1,
+    batch_size=1,
 )
 
 
@@ -127,7 +132,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"device": replace(DEVICE, delegates={"gpu": DelegateFacts(implementation="other")})},
         set(),
     ),
-    "sparsity": ({"config": replace(CONFIG, sparsity=0.75)}, FROM_PRUNED),
+    "sparsity": ({"config": replace(CONFIG, sparsity=Sparsity(0.75))}, FROM_PRUNED),
     "batch size": ({"config": replace(CONFIG, batch_size=4)}, FROM_FLOAT),
     "quantization": ({"config": replace(CONFIG, quantization=Quantization.FLOAT16)}, FROM_QUANTIZED),
     "delegate": ({"config": replace(CONFIG, delegate=Delegate.NONE)}, RUN_ON_DEVICE),

@@ -22,8 +22,8 @@ from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.task import Dataset, Task
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras
 from litefront.spaces.errors import CandidateError, InputError, StoreError
+from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.sparsity import FineTuning
 from tests.conftest import CLASSES, run_rows
 
 Rows = tuple[np.ndarray, np.ndarray]

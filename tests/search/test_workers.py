@@ -18,6 +18,7 @@ from litefront.search.task_loading import LoadedTask, load_task
 from litefront.search.workers import SerialWorkers, Workers
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.errors import CandidateError
+from litefront.spaces.sparsity import Sparsity
 from tests.search.tiny_study import SHORT_TIMING, TASK, write_study
 
 
@@ -85,7 +86,7 @@ class TestWorkers:
         base = self.record(bench, bench.calls.base())
         pruned = self.record(bench, bench.calls.pruned(base, 0.5))
         float_tflite = self.record(bench, bench.calls.float_tflite(pruned, 4))
-        config = replace(BASELINE, sparsity=0.5, batch_size=4)
+        config = replace(BASELINE, sparsity=Sparsity(0.5), batch_size=4)
         quantized = self.record(bench, bench.calls.quantized(float_tflite, config))
         accuracy = self.record(bench, bench.calls.accuracy(quantized, config, None))
         latency = self.record(bench, bench.calls.latency(quantized, config))

@@ -42,8 +42,9 @@ from litefront.search.task_loading import load_task, unpack_task
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras, save_keras
 from litefront.spaces.batch_size import convert
 from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.fine_tuning import TrainingData
+from litefront.spaces.magnitude_pruning import prune
 from litefront.spaces.quantization import quantize
-from litefront.spaces.sparsity import prune
 
 MODES = {"accuracy": "max", "download": "min", "latency": "min", "power": "min"}
 
@@ -65,10 +66,8 @@ def _build(config: DeploymentConfig, task: Task, model_path: Path, folder: Path)
         pruned = prune(
             load_keras(model),
             config.sparsity,
-            inputs=task.training.inputs,
-            labels=task.training.labels,
-            loss=task.loss,
-            fine_tuning=task.fine_tuning,
+            TrainingData(task.training.inputs, task.training.labels, task.loss),
+            task.fine_tuning,
         )
         model = replace(save_keras(pruned, folder), custom_objects=task.custom_objects)
     float_tflite = convert(model, config.batch_size)

@@ -114,7 +114,7 @@ def _facts(stage: str, made_by: Mapping[str, Any]) -> dict[str, Any]:
     match stage:
         case "base":
             inputs = [{"name": "input", "shape": [-1, 8], "dtype": "float32"}]
-            return {"format": "keras", "inputs": inputs, "pruning_refusal": None, "fixed_batch_size": None}
+            return {"format": "keras", "inputs": inputs, "pruning_refusals": {}, "fixed_batch_size": None}
         case "pruned":
             return {"format": "keras"}
         case "quantized":

@@ -12,8 +12,10 @@ import pytest
 from litefront.spaces.base_model import BaseModel, load_keras, save_keras
 from litefront.spaces.batch_size import convert
 from litefront.spaces.errors import CandidateError
+from litefront.spaces.fine_tuning import FineTuning, TrainingData
+from litefront.spaces.magnitude_pruning import PruningSteps, prunable_layers, prune
 from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.sparsity import FineTuning, PruningSteps, prunable_layers, prune
+from litefront.spaces.sparsity import Sparsity
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
 from litefront.spaces.tflite_graph import TfliteGraph
 from tests.conftest import run_rows
@@ -91,7 +93,7 @@ def pruned(model: Any, rows: Rows, sparsity: float = SPARSITY, **fine_tuning: An
     inputs, labels = rows
     settings = FineTuning(**({"epochs": 4, "batch_size": 8} | fine_tuning))
     loss = "sparse_categorical_crossentropy"
-    return prune(model, sparsity, inputs=inputs, labels=labels, loss=loss, fine_tuning=settings)
+    return prune(model, Sparsity(sparsity), TrainingData(inputs, labels, loss), settings)
 
 
 def zeros_by_layer(model: Any) -> dict[str, float]:
@@ -171,12 +173,10 @@ def test_pruning_that_continues_reaches_its_sparsity_and_keeps_the_zeros_from_th
     def further(from_sparsity: float) -> Any:
         return prune(
             load_keras(pruned_classifier),
-            0.875,
-            inputs=inputs,
-            labels=labels,
-            loss="sparse_categorical_crossentropy",
-            fine_tuning=FineTuning(epochs=8, batch_size=8, learning_rate=0.03),
-            from_sparsity=from_sparsity,
+            Sparsity(0.875),
+            TrainingData(inputs, labels, "sparse_categorical_crossentropy"),
+            FineTuning(epochs=8, batch_size=8, learning_rate=0.03),
+            from_level=from_sparsity,
         )
 
     def grown_again(model: Any) -> int:
