@@ -46,9 +46,11 @@ class DeploymentConfig:
         """Reads what `params` wrote (plain JSON values); a dimension that is not in it has the baseline's choice.
 
         Raises:
-            ValueError: If a value is not one of its dimension's.
+            ValueError: If a name is no dimension, or a value none of its choices.
         """
         chosen = cls().params() | dict(params)
+        if unknown := sorted(params.keys() - {field.name for field in fields(cls)}):
+            raise ValueError(f"A parameter must be a dimension of the space, but got {', '.join(unknown)}.")
         return cls(
             sparsity=Sparsity.parse(chosen["sparsity"]),
             clusters=int(chosen["clusters"]),

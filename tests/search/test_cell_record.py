@@ -9,13 +9,16 @@ import pytest
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.spaces.delegate import Delegate
-from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import Sparsity
 from tests.search.records import make_record
 
 FULL = CellRecord(
     cell="c0ffee",
-    config=DeploymentConfig(0.75, Quantization.INT8, Delegate.NONE, num_threads=2, batch_size=4),
+    config=DeploymentConfig(
+        Sparsity(0.75), quantization=Quantization.INT8, delegate=Delegate.NONE, num_threads=2, batch_size=4
+    ),
     state=CellState.REJECTED,
     device="host",
     figures={
@@ -39,7 +42,7 @@ def test_record_survives_json(record: CellRecord) -> None:
 def test_record_is_written_in_the_words_of_the_study_file() -> None:
     written = FULL.to_json()
     assert written["state"] == "rejected"
-    assert written["config"] == {
+    assert written["config"] == BASELINE.params() | {
         "sparsity": 0.75,
         "quantization": "int8",
         "delegate": "none",

@@ -73,8 +73,8 @@ def record_of(config: DeploymentConfig, state: CellState = CellState.MEASURED) -
         str(config.params()),
         config=config,
         state=state,
-        accuracy=0.9 - 0.01 * quantized - 0.1 * config.sparsity,
-        size_bytes=1000 / (4 if quantized else 1) * (1 - config.sparsity / 2),
+        accuracy=0.9 - 0.01 * quantized - 0.1 * config.sparsity.level,
+        size_bytes=1000 / (4 if quantized else 1) * (1 - config.sparsity.level / 2),
         latency_ms=config.batch_size / config.num_threads / (2 if quantized else 1),
     )
 
@@ -331,16 +331,16 @@ def test_what_a_sampler_remembers_does_not_grow_with_the_search(name: SamplerNam
 
 
 def test_of_proposals_asked_ahead_the_cheapest_goes_first(tmp_path: Path) -> None:
-    sampler = make_sampler(tmp_path, cost_s=lambda config: 60.0 * config.sparsity, sampler="random")
+    sampler = make_sampler(tmp_path, cost_s=lambda config: 60.0 * config.sparsity.level, sampler="random")
     assert run(sampler, 8)[0] == BASELINE
-    early = run(make_sampler(tmp_path, known=[record_of(BASELINE)], cost_s=lambda c: 60.0 * c.sparsity), 5)
-    assert [config.sparsity for config in early].count(0.0) >= 4
+    early = run(make_sampler(tmp_path, known=[record_of(BASELINE)], cost_s=lambda c: 60.0 * c.sparsity.level), 5)
+    assert [config.sparsity.level for config in early].count(0.0) >= 4
 
 
 @pytest.mark.parametrize("name", [SamplerName.TPE, SamplerName.NSGA2, SamplerName.RANDOM])
 def test_with_costs_every_cell_is_still_proposed_once(name: SamplerName, tmp_path: Path) -> None:
     sampler = make_sampler(
-        tmp_path, cost_s=lambda config: 60.0 * config.sparsity, sampler=name.value, budget={"cells": CELLS - 1}
+        tmp_path, cost_s=lambda config: 60.0 * config.sparsity.level, sampler=name.value, budget={"cells": CELLS - 1}
     )
     assert len(set(run(sampler, CELLS))) == CELLS
     assert sampler.propose() is None

@@ -58,7 +58,7 @@ def calls_of(
     *,
     loaded: LoadedTask = LOADED,
     device: DeviceFacts = DEVICE,
-    sparsities: tuple[float, ...] = (0.0, 0.25, 0.5),
+    sparsities: tuple[float, ...] = (0.0, 0.25, 0.5),  # of single weights
     inputs: str = "inputs",
     labels: str = "labels",
     baseline_scores: str = "scores",
@@ -66,11 +66,16 @@ def calls_of(
 ) -> dict[str, StageCall]:
     """Every stage call of one cell, each made from what the one before it left."""
     calls = StageCalls(
-        loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, sparsities=sparsities, timing=timing
+        loaded,
+        device,
+        evaluation_inputs=inputs,
+        evaluation_labels=labels,
+        sparsities=[*map(Sparsity, sparsities)],
+        timing=timing,
     )
     base = pruned = calls.base()
-    for from_sparsity, sparsity in calls.pruning_path(config.sparsity):
-        pruned = calls.pruned(left(pruned, "model"), sparsity, from_sparsity)
+    for from_level, level in calls.pruning_path(config.sparsity):
+        pruned = calls.pruned(left(pruned, "model"), Sparsity(level), from_level)
     float_tflite = calls.float_tflite(left(pruned, "model", format="keras"), config.batch_size)
     quantized = calls.quantized(left(float_tflite, "tflite"), config)
     file = left(quantized, "tflite")
@@ -150,7 +155,7 @@ def test_a_change_reaches_exactly_the_keys_that_it_can_matter_to(change: str) ->
 def test_representative_data_matters_to_static_range_only(quantization: Quantization) -> None:
     config = replace(CONFIG, quantization=quantization)
     other = replace(LOADED, representative_digest="other")
-    expected = FROM_QUANTIZED if quantization in (Quantization.INT8, Quantization.INT16X8) else set()
+    expected = FROM_QUANTIZED if quantization.is_calibrated else set()
     assert changed(keys_of(config), keys_of(config, loaded=other)) == expected
 
 
@@ -159,7 +164,7 @@ def test_what_a_pruning_continues_from_and_for_how_long_is_in_its_key() -> None:
         return calls_of(loaded=fine_tuned(continued_epochs=epochs), sparsities=sparsities)["pruned"]
 
     assert pruned(None).params == {"sparsity": 0.5}
-    assert pruned(2).params == {"sparsity": 0.5, "from_sparsity": 0.25, "epochs": 2}
+    assert pruned(2).params == {"sparsity": 0.5, "from_level": 0.25, "epochs": 2}
     assert pruned(2).inputs != pruned(None).inputs
     assert pruned(2, (0.5, 0.25)).key == pruned(2, (0.25, 0.0, 0.5, 0.75)).key  # neither order nor what lies above
     assert len({call.key for call in (pruned(None), pruned(1), pruned(2), pruned(2, (0.3, 0.5)))}) == 4
@@ -230,7 +235,12 @@ def test_the_identity_of_a_study_changes_with_what_its_figures_depend_on(changes
         timing: Timing = TIMING,
     ) -> dict[str, Any]:
         return StageCalls(
-            loaded, device, evaluation_inputs=inputs, evaluation_labels=labels, sparsities=sparsities, timing=timing
+            loaded,
+            device,
+            evaluation_inputs=inputs,
+            evaluation_labels=labels,
+            sparsities=[*map(Sparsity, sparsities)],
+            timing=timing,
         ).identity()
 
     assert identity() == identity()

@@ -98,7 +98,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, keras_classifier: BaseModel, 
 
 def test_base_says_what_the_model_takes_and_allows(made: Made) -> None:
     facts = made.base.facts
-    assert (facts["format"], facts["pruning_refusal"], facts["fixed_batch_size"]) == ("keras", None, None)
+    assert (facts["format"], facts["pruning_refusals"], facts["fixed_batch_size"]) == ("keras", {}, None)
     (taken,) = facts["inputs"]
     assert (tuple(taken["shape"]), taken["dtype"]) == ((-1, 8, 8, 1), "float32")
 
@@ -284,7 +284,7 @@ def test_a_tflite_file_is_a_base_model_that_keeps_its_batch(
     workplace = elsewhere(made, with_model(made, path), tmp_path)
     record = succeed(BASE, workplace)
     assert (record.facts["format"], record.facts["fixed_batch_size"]) == ("tflite", 4)
-    assert "`.tflite`" in record.facts["pruning_refusal"]
+    assert "`.tflite`" in record.facts["pruning_refusals"]["unstructured"]
     call = StageCall("float_tflite", {"batch_size": 4, "format": "tflite"}, {"model": record.objects["model"]})
     assert succeed(call, workplace).objects["tflite"] == f"{digest_of_path(path)}.tflite"
 
@@ -296,7 +296,7 @@ def test_a_saved_model_is_a_base_model(made: Made, keras_classifier: BaseModel, 
     tf.saved_model.save(model, str(tmp_path / "saved"))
     workplace = elsewhere(made, with_model(made, tmp_path / "saved"), tmp_path)
     record = succeed(BASE, workplace)
-    assert record.facts["format"] == "saved_model" and "SavedModel" in record.facts["pruning_refusal"]
+    assert record.facts["format"] == "saved_model" and "SavedModel" in record.facts["pruning_refusals"]["unstructured"]
     call = StageCall("float_tflite", {"batch_size": 1, "format": "saved_model"}, {"model": record.objects["model"]})
     content = workplace.store.path(succeed(call, workplace).objects["tflite"]).read_bytes()
     np.testing.assert_allclose(run_rows(content, rows[0]), np.asarray(model(rows[0])), atol=1e-5)
@@ -388,7 +388,7 @@ def test_a_model_with_nothing_to_prune_says_so_and_is_taken(made: Made, tmp_path
         return tf_keras.Sequential([tf_keras.layers.Input((8, 8, 1)), tf_keras.layers.Flatten()])
 
     record = succeed(BASE, elsewhere(made, with_model(made, flatten), tmp_path))
-    assert "the model has none" in record.facts["pruning_refusal"]
+    assert "the model has none" in record.facts["pruning_refusals"]["unstructured"]
 
 
 def scored(made: Made, labels: np.ndarray, **changes: Any) -> tuple[StageCall, Workplace]:

@@ -104,7 +104,7 @@ def test_each_stage_runs_once_and_the_rest_are_hits(finished: Finished) -> None:
 
 def test_the_sparsity_that_was_asked_for_is_in_the_file(finished: Finished) -> None:
     for record in finished[1].measured:
-        assert record.facts["prunable_sparsity"] >= record.config.sparsity - 0.01
+        assert record.facts["prunable_sparsity"] >= record.config.sparsity.level - 0.01
         assert record.facts["quantized_share"] == 1.0
 
 
@@ -185,9 +185,9 @@ def test_a_higher_sparsity_continues_from_the_lower_one_where_the_task_says_so(t
         budget={"cells": 3},
     )
     results, _ = run(study, tmp_path / "run")
-    started_from = {record.config.sparsity: record.facts.get("pruned_from_sparsity") for record in results.measured}
+    started_from = {record.config.sparsity.level: record.facts.get("pruned_from_level") for record in results.measured}
     assert started_from == {0.0: None, 0.5: 0.0, 0.75: 0.5}
-    assert all(record.facts["prunable_sparsity"] >= record.config.sparsity - 0.01 for record in results.measured)
+    assert all(record.facts["prunable_sparsity"] >= record.config.sparsity.level - 0.01 for record in results.measured)
     assert totals_by_stage(results.ledger)["pruned"].runs == 2
 
 

@@ -13,6 +13,7 @@ from litefront.search.front import loss_values, pareto_front
 from litefront.search.surrogate import Surrogate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import Sparsity
 from tests.search.records import make_record, make_spec
 
 SPEC = make_spec()
@@ -24,15 +25,17 @@ LATENCY_MS = {
 }
 SPACE = [
     DeploymentConfig(sparsity=sparsity, quantization=quantization, num_threads=threads, batch_size=batch)
-    for sparsity, quantization, threads, batch in itertools.product((0.0, 0.5, 0.75), LATENCY_MS, (1, 2, 4), (1, 4))
+    for sparsity, quantization, threads, batch in itertools.product(
+        map(Sparsity, (0.0, 0.5, 0.75)), LATENCY_MS, (1, 2, 4), (1, 4)
+    )
 ]
 
 
 def record_of(config: DeploymentConfig) -> CellRecord:
     """A cell whose latency is a product of a factor for each parameter, as a device's nearly is."""
     latency_ms = LATENCY_MS[config.quantization] / config.num_threads**0.8 * config.batch_size**0.9
-    size = 4e6 * (0.25 if "int8" in config.quantization else 1.0) * (1 - 0.8 * config.sparsity)
-    accuracy = 0.95 - 0.05 * config.sparsity**2
+    size = 4e6 * (0.25 if "int8" in config.quantization else 1.0) * (1 - 0.8 * config.sparsity.level)
+    accuracy = 0.95 - 0.05 * config.sparsity.level**2
     return make_record(str(config.params()), config=config, latency_ms=latency_ms, size_bytes=size, accuracy=accuracy)
 
 

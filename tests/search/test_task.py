@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from litefront.search.task import Dataset, Task
+from litefront.spaces.sparsity import Pattern
 
 INPUTS = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -176,29 +177,29 @@ def test_without_rows_there_is_no_calibration() -> None:
 
 
 def test_a_task_with_everything_refuses_nothing() -> None:
-    capabilities = TASK.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None, delegate_refusals={})
-    assert (capabilities.pruning_refusal, capabilities.calibration_refusal) == (None, None)
+    capabilities = TASK.capabilities(cores=2, pruning_refusals={}, fixed_batch_size=None, delegate_refusals={})
+    assert (capabilities.pruning_refusals, capabilities.calibration_refusal) == ({}, None)
 
 
 @pytest.mark.parametrize("training", [None, Dataset(INPUTS)])
 def test_pruning_needs_labelled_training_data(training: Dataset | None) -> None:
     task = replace(TASK, training=training)
     refusal = task.capabilities(
-        cores=2, pruning_refusal=None, fixed_batch_size=None, delegate_refusals={}
-    ).pruning_refusal
-    assert refusal is not None and "labelled training data" in refusal
+        cores=2, pruning_refusals={}, fixed_batch_size=None, delegate_refusals={}
+    ).pruning_refusals
+    assert all("labelled training data" in refusal[pattern] for pattern in Pattern)
 
 
 def test_static_range_needs_rows_to_calibrate_on() -> None:
     task = replace(TASK, training=None)
     refusal = task.capabilities(
-        cores=2, pruning_refusal=None, fixed_batch_size=None, delegate_refusals={}
+        cores=2, pruning_refusals={}, fixed_batch_size=None, delegate_refusals={}
     ).calibration_refusal
     assert refusal is not None and "representative" in refusal
 
 
 def test_the_models_own_refusal_comes_first() -> None:
     capabilities = replace(TASK, training=None).capabilities(
-        cores=1, pruning_refusal="a .tflite", fixed_batch_size=4, delegate_refusals={}
+        cores=1, pruning_refusals={"unstructured": "a .tflite"}, fixed_batch_size=4, delegate_refusals={}
     )
-    assert (capabilities.pruning_refusal, capabilities.fixed_batch_size) == ("a .tflite", 4)
+    assert (capabilities.pruning_refusals["unstructured"], capabilities.fixed_batch_size) == ("a .tflite", 4)

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from litefront.spaces.calibration import Calibration
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.dimension import Capabilities, Dimension, checked_whole_number
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.search_space import DIMENSIONS
+from litefront.spaces.sparsity import DENSE, Pattern, Sparsity
+from litefront.spaces.storage import Storage
 
 ABLE = Capabilities(cores=4)
 
@@ -40,8 +43,14 @@ def test_what_is_no_choice_is_refused_with_the_dimensions_name(dimension: Dimens
 @pytest.mark.parametrize(
     ("name", "value", "choice"),
     [
-        ("sparsity", 0, 0.0),
-        ("sparsity", 0.999, 0.999),
+        ("sparsity", 0, DENSE),
+        ("sparsity", 0.999, Sparsity(0.999)),
+        ("sparsity", "channel:0.5", Sparsity(0.5, Pattern.CHANNEL)),
+        ("sparsity", "block: .25", Sparsity(0.25, Pattern.BLOCK)),
+        ("sparsity", "2:4", Sparsity(0.5, Pattern.N_OF_M, 4)),
+        ("clusters", 16, 16),
+        ("calibration", "percentile", Calibration.PERCENTILE),
+        ("storage", "sparse", Storage.SPARSE),
         ("quantization", "int8", Quantization.INT8),
         ("quantization", Quantization.INT8, Quantization.INT8),
         ("delegate", "none", Delegate.NONE),
@@ -73,7 +82,7 @@ def test_what_is_just_out_of_range_is_refused(name: str, value: object) -> None:
 
 def test_an_unknown_name_lists_those_that_there_are() -> None:
     with pytest.raises(
-        ValueError, match="float32, float16, dynamic_int8, int8, int16x8, weight_only_int8, dynamic_int4"
+        ValueError, match="float32, float16, dynamic_int8, int8, int16x8, dynamic_int4, dynamic_int4_block32"
     ):
         DIMENSIONS["quantization"].parse("int4")
     with pytest.raises(ValueError, match="none, xnnpack, gpu, npu, nnapi, external, but got 'tpu'"):
@@ -83,8 +92,13 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("name", "choice", "capabilities", "reason"),
     [
-        ("sparsity", 0.5, Capabilities(4, pruning_refusal="came as a .tflite"), "came as a .tflite"),
-        ("sparsity", 0.0, Capabilities(4, pruning_refusal="came as a .tflite"), None),
+        (
+            "sparsity",
+            Sparsity(0.5),
+            Capabilities(4, pruning_refusals={"unstructured": "came as a .tflite"}),
+            "came as a .tflite",
+        ),
+        ("sparsity", DENSE, Capabilities(4, pruning_refusals={"unstructured": "came as a .tflite"}), None),
         ("quantization", Quantization.INT8, Capabilities(4, calibration_refusal="no rows"), "int8: no rows"),
         ("quantization", Quantization.INT16X8, Capabilities(4, calibration_refusal="no rows"), "int16x8: no rows"),
         ("quantization", Quantization.DYNAMIC_INT8, Capabilities(4, calibration_refusal="no rows"), None),

@@ -74,7 +74,7 @@ def test_calibration_rows_are_training_rows(task: Task) -> None:
 
 
 def test_no_choice_of_the_space_is_refused_on_two_cores(name: str, task: Task) -> None:
-    capabilities = task.capabilities(cores=2, pruning_refusal=None, fixed_batch_size=None, delegate_refusals={})
+    capabilities = task.capabilities(cores=2, pruning_refusals={}, fixed_batch_size=None, delegate_refusals={})
     assert isinstance(capabilities, Capabilities)
     space = read_study_file(name).spec.space.search_space()
     assert dict(space.refusals(capabilities)) == {}
