@@ -22,7 +22,7 @@ __all__ = ["CellDraft", "in_software"]
 _KEPT_OF_TIMINGS = ("load_average", "steal_s", "health")
 
 # The figures that do not hang on how long a call takes.
-_WITHOUT_TIME = frozenset({"accuracy", "size_bytes", "download_bytes"})
+_WITHOUT_TIME = frozenset({"accuracy", "churn", "size_bytes", "download_bytes"})
 _IN_SOFTWARE = ", in software"
 
 

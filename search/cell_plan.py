@@ -113,6 +113,7 @@ class CellPlans:
         draft.take_counts(accuracy)
         self._check_delegate(draft)
         self._check_accuracy_gate(draft)
+        self._check_limits(draft)
         yield from self._measure(draft, quantized)
 
     def _measure(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:

@@ -29,14 +29,12 @@ from litefront.search.run_directory import write_atomically
 from litefront.search.run_status import gain_text, gate_texts, seconds_per_cell
 from litefront.search.study_results import StudyResults
 from litefront.search.study_spec import TierSpec
+from litefront.search.tables import shown_parameters
 from litefront.search.tiers import Pick, at_load, pick_all
-from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
+from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.search_space import DIMENSIONS
 
 __all__ = ["report_data", "write_report"]
-
-
-_RARE_PARAMETERS = frozenset({"clusters", "calibration", "calibration_rows", "storage"})
 
 
 def write_report(results: StudyResults, path: Path) -> None:
@@ -79,7 +77,9 @@ def report_data(results: StudyResults) -> dict[str, Any]:
         "study": _study(results) | {"hypervolume": curve[-1] if curve else None},
         "objectives": [objective.figure for objective in results.spec.chosen_objectives()],
         "figures": _figure_columns(results),
-        "parameters": _parameters(results.records),
+        "parameters": [
+            {"name": name, "values": _values(name, results.records)} for name in shown_parameters(results.records)
+        ],
         "baseline": baseline.cell if baseline else None,
         "cells": [
             _cell(record, baseline)
@@ -148,17 +148,6 @@ def _figure_column(name: str, results: StudyResults) -> dict[str, Any]:
         "provenance": provenances.pop() if len(provenances) == 1 else None,
         "everywhere": bool(results.measured) and all(name in record.figures for record in results.measured),
     }
-
-
-def _parameters(records: Sequence[CellRecord]) -> list[dict[str, Any]]:
-    """The parameters; a rare one only where a cell leaves the baseline's choice."""
-    taken = {name: _values(name, records) for name in DIMENSIONS}
-    usual = BASELINE.params()
-    return [
-        {"name": name, "values": values}
-        for name, values in taken.items()
-        if name not in _RARE_PARAMETERS or values != [usual[name]]
-    ]
 
 
 def _values(parameter: str, records: Sequence[CellRecord]) -> list[Any]:

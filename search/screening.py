@@ -57,13 +57,13 @@ class Screening:
         calls: Makes the study's stage calls.
         store: Asked whether a candidate has been run on all rows already.
         baseline_scores: Digest of the baseline's score of each row.
-        reference: The float model's own answers, where they stand in for labels; else None.
+        reference: The float model's own answers, which stand in for labels where there are none.
     """
 
     calls: StageCalls
     store: ArtifactStore
     baseline_scores: str
-    reference: StageRecord | None
+    reference: StageRecord
 
     def run(
         self, quantized: StageRecord, config: DeploymentConfig, max_drop: float
@@ -97,7 +97,7 @@ class Screening:
 
 
 def worthwhile_screening(
-    calls: StageCalls, store: ArtifactStore, baseline: StageRecord, reference: StageRecord | None
+    calls: StageCalls, store: ArtifactStore, baseline: StageRecord, reference: StageRecord
 ) -> Screening | None:
     """The screening of a study, or None where it does not pay or cannot be.
 
@@ -105,7 +105,7 @@ def worthwhile_screening(
         calls: Makes the study's stage calls.
         store: Where results are found again.
         baseline: The baseline's accuracy stage.
-        reference: The float model's own answers, where they stand in for labels; else None.
+        reference: The float model's own answers, which stand in for labels where there are none.
     """
     scores = baseline.objects.get("scores")
     if not calls.looks or scores is None or baseline.seconds < WORTHWHILE_S:

@@ -24,7 +24,7 @@ STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "screening
 """Every stage, in the order of a candidate's life."""
 
 # Raised when a stage's own code comes to give another result for the same inputs.
-_REVISIONS = dict.fromkeys(STAGES, 1) | {"screening": 2, "accuracy": 2, "latency": 2}
+_REVISIONS = dict.fromkeys(STAGES, 1) | {"screening": 2, "accuracy": 3, "latency": 2}
 
 # The tools whose versions can change a stage's result.
 _TOOLS = {
@@ -181,17 +181,18 @@ class StageCalls:
         )
 
     def reference(self, quantized: StageRecord, config: DeploymentConfig) -> StageCall:
-        """The float model's own answers, where there are no labels."""
+        """The float model's own answers, which every candidate's are compared with."""
         return StageCall(
             "reference", self._execution(config), self._on_evaluation_rows(quantized), self._executor(config)
         )
 
-    def accuracy(self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord | None) -> StageCall:
+    def accuracy(self, quantized: StageRecord, config: DeploymentConfig, reference: StageRecord) -> StageCall:
         """The score of a `.tflite` on the evaluation rows."""
         return StageCall(
             "accuracy",
             self._execution(config),
-            self._on_evaluation_rows(quantized) | {"labels": self._labels(reference)},
+            self._on_evaluation_rows(quantized)
+            | {"labels": self._labels(reference), "float_outputs": reference.objects["outputs"]},
             self._executor(config) | {"metric": self._loaded.metric_digest},
         )
 
@@ -199,7 +200,7 @@ class StageCalls:
         self,
         quantized: StageRecord,
         config: DeploymentConfig,
-        reference: StageRecord | None,
+        reference: StageRecord,
         look: Look,
         *,
         baseline_scores: str,
@@ -254,10 +255,9 @@ class StageCalls:
         # Threads do not change answers; only the latency stage puts their number in.
         return {"delegate": config.delegate.value, "num_threads": 1}
 
-    def _labels(self, reference: StageRecord | None) -> str:
-        labels = reference.objects["outputs"] if reference is not None else self._evaluation_labels
-        assert labels is not None, "a task without labels is scored against the reference"
-        return labels
+    def _labels(self, reference: StageRecord) -> str:
+        """What answers are scored against; without labels, the float model's own."""
+        return self._evaluation_labels or reference.objects["outputs"]
 
     def _on_evaluation_rows(self, quantized: StageRecord) -> dict[str, str]:
         return {"tflite": quantized.objects["tflite"], "rows": self.evaluation_inputs}

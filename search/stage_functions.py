@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from litefront.objectives.accuracy import accuracy_source, measure_accuracy
+from litefront.objectives.churn import measure_churn
 from litefront.objectives.devices import Candidate, Device
 from litefront.objectives.fidelity import FIDELITY_ROWS, Fidelity
 from litefront.objectives.screening import PairedScores, row_order
@@ -204,7 +205,11 @@ def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> _Output:
     labels = np.load(workplace.store.path(call.inputs["labels"]))
     accuracy = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by, answers=reply.get("answers"))
     counted = _delegation(reply) | _fidelity(call, workplace, folder, np.load(outputs))
-    facts = {"figures": {"accuracy": accuracy.figure.to_json()}, "counted": counted}
+    figures = {"accuracy": accuracy.figure}
+    churn = measure_churn(np.load(outputs), np.load(workplace.store.path(call.inputs["float_outputs"])))
+    if churn is not None:
+        figures["churn"] = churn
+    facts = {"figures": {name: figure.to_json() for name, figure in figures.items()}, "counted": counted}
     if accuracy.scores is None:
         return _Output(facts=facts)
     np.save(folder / "scores.npy", accuracy.scores)

@@ -53,7 +53,7 @@ class OpenStudy:
         capabilities: What its model and device allow.
         baseline: The configuration that every other is compared with.
         context: What every command that reads the run is told.
-        reference: The float model's own answers, where they stand in for labels; else None.
+        reference: The float model's own answers, which every candidate's are compared with.
         delegates: What the device found of each delegate, by name.
     """
 
@@ -63,7 +63,7 @@ class OpenStudy:
     capabilities: Capabilities
     baseline: DeploymentConfig
     context: StudyContext
-    reference: StageRecord | None
+    reference: StageRecord
     delegates: Mapping[str, DelegateFacts] = field(default_factory=dict)
 
 
@@ -101,7 +101,7 @@ def open_study(
         capabilities=capabilities,
         baseline=baseline,
         context=_context(spec, loaded, facts, base, calls, capabilities, baseline),
-        reference=_reference(loaded, scheduler, calls, base, baseline),
+        reference=_reference(scheduler, calls, base, baseline),
         delegates=facts.delegates,
     )
 
@@ -163,11 +163,7 @@ def _context(
     )
 
 
-def _reference(
-    loaded: LoadedTask, scheduler: Scheduler, calls: StageCalls, base: StageRecord, baseline: DeploymentConfig
-) -> StageRecord | None:
-    if not loaded.task.is_fidelity:
-        return None
+def _reference(scheduler: Scheduler, calls: StageCalls, base: StageRecord, baseline: DeploymentConfig) -> StageRecord:
     float_tflite = scheduler.run_stage(calls.float_tflite(base, baseline.batch_size))
     quantized = scheduler.run_stage(calls.quantized(float_tflite, baseline))
     return scheduler.run_stage(calls.reference(quantized, baseline))

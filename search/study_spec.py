@@ -138,12 +138,14 @@ class Gates(_Strict):
         max_download_bytes: The same of the deflated file.
         max_accuracy_drop: Largest loss against the baseline, in the metric's own unit; asked before the candidate is
             measured on a device.
+        max_churn: Largest share of rows that are answered otherwise than by the float model.
         max_latency_ms: Longest call.
     """
 
     max_size_bytes: float | None = Field(default=None, gt=0)
     max_download_bytes: float | None = Field(default=None, gt=0)
     max_accuracy_drop: float | None = Field(default=None, ge=0)
+    max_churn: float | None = Field(default=None, gt=0, lt=1)
     max_latency_ms: float | None = Field(default=None, gt=0)
 
     def limits(self) -> dict[str, float]:
@@ -151,6 +153,7 @@ class Gates(_Strict):
         given = {
             "size_bytes": self.max_size_bytes,
             "download_bytes": self.max_download_bytes,
+            "churn": self.max_churn,
             "latency_ms": self.max_latency_ms,
         }
         return {figure: limit for figure, limit in given.items() if limit is not None}

@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Any
 from litefront.objectives.catalogue import Objective
 from litefront.objectives.measurement import Measurement
 from litefront.search.cell_record import CellRecord
+from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.search_space import DIMENSIONS
 
 if TYPE_CHECKING:
     from litefront.search.membership import Standing
 
-__all__ = ["OutputFormat", "figure_text", "front_table", "record_row", "relative_text", "render", "value_text"]
+__all__ = [
+    "OutputFormat",
+    "figure_text",
+    "front_table",
+    "record_row",
+    "relative_text",
+    "render",
+    "shown_parameters",
+    "value_text",
+]
 
 _PREFIXES = ((1e6, "M"), (1e3, "k"))
 
@@ -69,6 +79,18 @@ def record_row(record: CellRecord, baseline: CellRecord | None, figures: Sequenc
     }
 
 
+_RARE_PARAMETERS = frozenset({"clusters", "calibration", "calibration_rows", "storage"})
+
+
+def shown_parameters(records: Sequence[CellRecord]) -> list[str]:
+    """The dimensions that are shown of these cells: a rare one only where a cell leaves the baseline's choice."""
+
+    def is_chosen(name: str) -> bool:
+        return any(getattr(record.config, name) != getattr(BASELINE, name) for record in records)
+
+    return [name for name in DIMENSIONS if name not in _RARE_PARAMETERS or is_chosen(name)]
+
+
 def front_table(
     records: Sequence[CellRecord],
     baseline: CellRecord | None,
@@ -86,12 +108,15 @@ def front_table(
         confirmed: The latency of the cells that were measured again, as text, by cell.
     """
     rows = []
+    parameters = shown_parameters(records)
     any_ties = any(standings[record.cell].ties for record in records)
     for record in records:
-        row = {name: str(getattr(record.config, name)) for name in DIMENSIONS} | {"delegate": record.delegate_text}
+        row = {name: str(getattr(record.config, name)) for name in parameters} | {"delegate": record.delegate_text}
         for objective in objectives:
             text = figure_text(objective.figure, record.figures[objective.figure])
             row[objective.figure] = f"{text} {relative_text(objective.figure, record, baseline):>7}".rstrip()
+            if objective.figure == "accuracy" and "churn" in record.figures:
+                row["churn"] = figure_text("churn", record.figures["churn"])
         standing = standings[record.cell]
         row |= {"p(front)": f"{standing.probability:.0%}", "timings": str(standing.timings)}
         if any_ties:
@@ -112,6 +137,8 @@ def value_text(name: str, value: float, unit: str) -> str:
     """A figure's value as text: four digits, bytes in kB or MB."""
     if name == "accuracy":
         return f"{value:.4f}"
+    if name == "churn":
+        return f"{value:.1%}"
     if unit != "bytes":
         return f"{value:.4g} {unit}"
     scale, prefix = next(((size, prefix) for size, prefix in _PREFIXES if value >= size), (1.0, ""))

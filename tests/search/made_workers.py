@@ -21,6 +21,7 @@ from litefront.search.workers import Place
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.dimension import Capabilities
 from litefront.spaces.fine_tuning import FineTuning
+from tests.search.records import FLOAT_ANSWERS
 
 _LEAVES = {"base": "model", "pruned": "model", "float_tflite": "tflite", "quantized": "tflite"}
 
@@ -43,7 +44,7 @@ def open_made_study(spec: StudySpec) -> OpenStudy:
     calls = StageCalls(
         loaded, FACTS, evaluation_inputs="e.npy", evaluation_labels="l.npy", sparsities=(), timing=Timing()
     )
-    capabilities = Capabilities(FACTS.cores, None, None, None)
+    capabilities = Capabilities(FACTS.cores)
     space = spec.space.search_space()
     context = StudyContext(
         digest="made",
@@ -56,7 +57,7 @@ def open_made_study(spec: StudySpec) -> OpenStudy:
         refusals={},
         started_at="2026-01-01T00:00:00+00:00",
     )
-    return OpenStudy(spec, DEVICE, calls, capabilities, BASELINE, context, reference=None)
+    return OpenStudy(spec, DEVICE, calls, capabilities, BASELINE, context, reference=FLOAT_ANSWERS)
 
 
 class MadeWorkers:

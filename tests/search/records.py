@@ -12,6 +12,7 @@ import numpy as np
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.search.cell_record import CellRecord, CellState
 from litefront.search.run_directory import JsonLineAppender, RunDirectory
+from litefront.search.store import StageRecord
 from litefront.search.study_results import StudyContext, StudyResults
 from litefront.search.study_spec import StudySpec
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
@@ -36,6 +37,8 @@ CONTEXT = StudyContext(
     refusals={"too many threads": 2},
     started_at="2025-01-01T00:00:00+00:00",
 )
+
+FLOAT_ANSWERS = StageRecord("reference", "k", {"outputs": "float answers"}, {}, 1.0)
 
 
 def make_record(

@@ -26,6 +26,7 @@ from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.fine_tuning import FineTuning
+from tests.search.records import FLOAT_ANSWERS
 
 CONFIG = DeploymentConfig(num_threads=2)
 QUANTIZED = StageRecord("quantized", "q", {"tflite": "q.tflite"}, {}, 1.0)
@@ -80,7 +81,7 @@ def plans(
             gates=Gates(**gates), load=Load(samples_per_s=10.0), device_name="host", device=device or HostSpec()
         ),
         baseline=BASELINE,
-        reference=None,
+        reference=FLOAT_ANSWERS,
         device=SimpleNamespace(power_model=HOST_POWER),
         context=SimpleNamespace(digest="context"),
         delegates=delegates or {},

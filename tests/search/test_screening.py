@@ -17,6 +17,7 @@ from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.task import Dataset, Task
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.deployment_config import DeploymentConfig
+from tests.search.records import FLOAT_ANSWERS
 
 LOOKS = (Look("a", 0, 100), Look("b", 100, 200), Look("c", 200, 400))
 MAX_DROP = 0.02
@@ -44,7 +45,7 @@ def calls_with(looks: tuple[Look, ...]) -> StageCalls:
 
 
 def screening(folder: Path, looks: tuple[Look, ...] = LOOKS) -> Screening:
-    return Screening(calls_with(looks), ArtifactStore(folder), "scores", None)
+    return Screening(calls_with(looks), ArtifactStore(folder), "scores", FLOAT_ANSWERS)
 
 
 def drive(screened: Screening, *lost: int, max_drop: float = MAX_DROP) -> tuple[list[StageCall], Screened | None]:
@@ -98,7 +99,7 @@ def test_what_every_look_leaves_open_is_for_all_rows_to_tell(tmp_path: Path) -> 
 
 def test_what_is_known_of_all_rows_is_not_looked_at(tmp_path: Path) -> None:
     known = screening(tmp_path)
-    call = known.calls.accuracy(QUANTIZED, CONFIG, None)
+    call = known.calls.accuracy(QUANTIZED, CONFIG, FLOAT_ANSWERS)
     known.store.add(StageRecord("accuracy", call.key, {}, {}, 9.0))
     plan = known.run(QUANTIZED, CONFIG, MAX_DROP)
     with pytest.raises(StopIteration) as end:
@@ -124,6 +125,6 @@ def test_screening_must_pay_and_have_something_to_compare(
     tmp_path: Path, looks: tuple[Look, ...], scores: bool, seconds: float, worthwhile: bool
 ) -> None:
     baseline = StageRecord("accuracy", "a", {"scores": "digest"} if scores else {}, {}, seconds)
-    found = worthwhile_screening(calls_with(looks), ArtifactStore(tmp_path), baseline, None)
+    found = worthwhile_screening(calls_with(looks), ArtifactStore(tmp_path), baseline, FLOAT_ANSWERS)
     assert (found is not None) == worthwhile
     assert found is None or found.baseline_scores == "digest"

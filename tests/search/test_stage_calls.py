@@ -24,6 +24,7 @@ from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.sparsity import Sparsity
+from tests.search.records import FLOAT_ANSWERS
 
 LOADED = LoadedTask(
     task=Task(model="model.keras", evaluation=Dataset(np.zeros((1, 2)))),
@@ -85,8 +86,10 @@ def calls_of(
         float_tflite,
         quantized,
         calls.reference(file, config),
-        calls.screening(file, config, None, Look(f"part of {inputs}", 0, 100), baseline_scores=baseline_scores),
-        calls.accuracy(file, config, None),
+        calls.screening(
+            file, config, FLOAT_ANSWERS, Look(f"part of {inputs}", 0, 100), baseline_scores=baseline_scores
+        ),
+        calls.accuracy(file, config, FLOAT_ANSWERS),
         calls.latency(file, config),
     ]
     return {call.stage: call for call in made}
@@ -194,7 +197,7 @@ def test_each_look_is_a_stage_of_its_own() -> None:
     calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels="l", sparsities=(), timing=TIMING)
     file = StageRecord("quantized", "k", {"tflite": "t"}, {}, 1.0)
     looks = [Look("part", 0, 100), Look("part", 100, 200), Look("other part", 0, 100)]
-    made = [calls.screening(file, CONFIG, None, look, baseline_scores="scores") for look in looks]
+    made = [calls.screening(file, CONFIG, FLOAT_ANSWERS, look, baseline_scores="scores") for look in looks]
     assert len({call.key for call in made}) == 3
     assert made[1].params == {"delegate": "xnnpack", "num_threads": 1, "first": 100, "last": 200}
 

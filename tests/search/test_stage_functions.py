@@ -72,11 +72,16 @@ class Made:
         )
         self.quantized = self.quantize("int8")
         self.reference = self.run_on_rows("reference", XNNPACK, self.quantize("float32"))
-        self.accuracy = self.run_on_rows("accuracy", XNNPACK, self.quantized, labels=self.labels)
+        self.accuracy = self.run_on_rows(
+            "accuracy", XNNPACK, self.quantized, labels=self.labels, **self.float_answers()
+        )
         self.latency = self.run_on_rows("latency", XNNPACK | {"timing": QUICK.to_json()}, self.quantized)
 
     def run(self, stage: str, params: dict[str, Any], **inputs: str) -> StageRecord:
         return succeed(StageCall(stage, params, inputs), self.workplace)
+
+    def float_answers(self) -> dict[str, str]:
+        return {"float_outputs": self.reference.objects["outputs"]}
 
     def quantize(self, quantization: str) -> StageRecord:
         return self.run("quantized", {"quantization": quantization}, tflite=self.float_tflite.objects["tflite"])
@@ -131,7 +136,9 @@ def test_float32_is_the_converted_file_itself(made: Made) -> None:
 
 @pytest.mark.parametrize("quantization", Quantization)
 def test_every_quantization_leaves_a_file_that_runs(made: Made, quantization: Quantization) -> None:
-    record = made.run_on_rows("accuracy", XNNPACK, made.quantize(quantization.value), labels=made.labels)
+    record = made.run_on_rows(
+        "accuracy", XNNPACK, made.quantize(quantization.value), labels=made.labels, **made.float_answers()
+    )
     assert 0 <= record.facts["figures"]["accuracy"]["value"] <= 1
 
 
@@ -152,7 +159,9 @@ def test_accuracy_is_the_share_of_rows_that_the_file_itself_gets_right(made: Mad
 def test_accuracy_says_how_many_nodes_the_delegate_took(made: Made) -> None:
     counted = made.accuracy.facts["counted"]
     assert 0 < counted["delegated_nodes"] <= counted["nodes"]
-    without = made.run_on_rows("accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels)
+    without = made.run_on_rows(
+        "accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels, **made.float_answers()
+    )
     assert without.facts["counted"]["delegated_nodes"] == 0
 
 
@@ -163,7 +172,9 @@ def test_accuracy_compares_the_delegates_answers_with_the_built_in_kernels(made:
     expected = run_rows(content, rows[0], experimental_op_resolver_type=built_in)
     fidelity = made.accuracy.facts["counted"]["fidelity"]
     assert fidelity == asdict(Fidelity.of(run_rows(content, rows[0]), expected))
-    without = made.run_on_rows("accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels)
+    without = made.run_on_rows(
+        "accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels, **made.float_answers()
+    )
     assert "fidelity" not in without.facts["counted"]
 
 
@@ -395,6 +406,7 @@ def scored(made: Made, labels: np.ndarray, **changes: Any) -> tuple[StageCall, W
     """The accuracy stage of the quantized file with other labels, or another metric."""
     store = made.workplace.store
     inputs = {"tflite": made.quantized.objects["tflite"], "rows": made.rows, "labels": keep_array(store, labels)}
+    inputs |= made.float_answers()
     call = StageCall("accuracy", XNNPACK, inputs, depends_on={"changes": str(changes)})
     return call, replace(made.workplace, task=replace(made.workplace.task, **changes))
 

@@ -91,7 +91,13 @@ class MadeUpWorkers:
 
     def _answer(self, call: StageCall) -> StageRecord:
         made_by = self._made_by(call)
-        output = {"base": "model", "pruned": "model", "float_tflite": "tflite", "quantized": "tflite"}.get(call.stage)
+        output = {
+            "base": "model",
+            "pruned": "model",
+            "float_tflite": "tflite",
+            "quantized": "tflite",
+            "reference": "outputs",
+        }.get(call.stage)
         objects = {output: self._keep(made_by, output)} if output else {}
         record = StageRecord(call.stage, call.key, objects, _facts(call.stage, made_by), 1.0)
         self._store.add(record)
