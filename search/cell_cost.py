@@ -8,25 +8,38 @@ from litefront.search.cell_plan import CellPlans
 from litefront.search.stage_calls import STAGES
 from litefront.search.store import ArtifactStore
 from litefront.spaces.deployment_config import DeploymentConfig
+from litefront.spaces.quantization import Quantization
 
 __all__ = ["CellCosts"]
 
 _Shared = tuple[object, ...]
 
 # What each stage depends on of a configuration: cells that agree in it share the stage.
-_WEIGHTS = ("sparsity",)
+_WEIGHTS = ("sparsity", "clusters")
 _FLOAT_FILE = (*_WEIGHTS, "batch_size")
-_FILE = (*_FLOAT_FILE, "quantization", "calibration", "calibration_rows")
+_FILE = (*_FLOAT_FILE, "quantization", "calibration", "calibration_rows", "storage")
 _DEPENDS_ON = {
-    "pruned": _WEIGHTS,
+    "pruned": ("sparsity",),
+    "clustered": _WEIGHTS,
+    "quantization_aware": _WEIGHTS,
     "float_tflite": _FLOAT_FILE,
+    "sensitivity": (*_FLOAT_FILE, "calibration", "calibration_rows"),
     "quantized": _FILE,
     "accuracy": (*_FILE, "delegate"),
     "latency": (*_FILE, "delegate", "num_threads"),
 }
 
 # Until a stage has run: its order of magnitude, seconds.
-_FIRST_GUESS_S = {"pruned": 60.0, "float_tflite": 5.0, "quantized": 1.0, "accuracy": 3.0, "latency": 2.0}
+_FIRST_GUESS_S = {
+    "pruned": 60.0,
+    "clustered": 60.0,
+    "quantization_aware": 60.0,
+    "float_tflite": 5.0,
+    "sensitivity": 30.0,
+    "quantized": 1.0,
+    "accuracy": 3.0,
+    "latency": 2.0,
+}
 
 
 class CellCosts:
@@ -78,7 +91,16 @@ class CellCosts:
 
 
 def _applies(stage: str, config: DeploymentConfig) -> bool:
-    return stage != "pruned" or bool(config.sparsity)
+    match stage:
+        case "pruned":
+            return bool(config.sparsity)
+        case "clustered":
+            return config.clusters > 0
+        case "quantization_aware":
+            return config.quantization is Quantization.QAT_INT8
+        case "sensitivity":
+            return config.quantization.is_mixed
+    return True
 
 
 def _shared_as(stage: str, config: DeploymentConfig) -> _Shared:

@@ -66,6 +66,15 @@ class CellDraft:
         figures: Mapping[str, Any] = record.facts["figures"]
         self.figures |= {name: Measurement.from_json(figure) for name, figure in figures.items()}
 
+    def take_training(self, record: StageRecord) -> None:
+        """Takes over what was found while a model was made."""
+        self.facts |= {name: fact for name, fact in record.facts.items() if name != "format"}
+
+    def take_pruning(self, record: StageRecord, from_level: float) -> None:
+        """Takes over what a pruning found, and the level that it started from."""
+        self.take_training(record)
+        self.facts["pruned_from_level"] = from_level
+
     def take_screening(self, screened: Screened) -> None:
         """Takes over what a part of the rows told."""
         self.note(screened.last)

@@ -29,6 +29,8 @@ from litefront.search.tiers import power_inputs
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError
+from litefront.spaces.quantization import Quantization
+from litefront.spaces.storage import Storage
 
 __all__ = ["CellPlans"]
 
@@ -98,14 +100,7 @@ class CellPlans:
 
     def _build_and_measure(self, draft: CellDraft) -> Generator[StageCall, StageRecord, None]:
         """Cheapest first, so that a hopeless candidate ends before the device is touched."""
-        model = draft.note((yield self.study.calls.base()))
-        sparsity = draft.config.sparsity
-        for from_level, level in self.study.calls.pruning_path(sparsity):
-            step = replace(sparsity, level=level)
-            model = draft.note((yield self.study.calls.pruned(model, step, from_level)))
-            draft.facts["pruned_from_level"] = from_level
-        float_tflite = draft.note((yield self.study.calls.float_tflite(model, draft.config.batch_size)))
-        quantized = draft.note((yield self.study.calls.quantized(float_tflite, draft.config)))
+        quantized = yield from self._build(draft)
         draft.take_counts(quantized)
         self._check_limits(draft)
         yield from self._screen(draft, quantized)
@@ -115,6 +110,33 @@ class CellPlans:
         self._check_accuracy_gate(draft)
         self._check_limits(draft)
         yield from self._measure(draft, quantized)
+
+    def _build(self, draft: CellDraft) -> Generator[StageCall, StageRecord, StageRecord]:
+        """From the base model to the file that ships."""
+        calls, config = self.study.calls, draft.config
+        model = yield from self._train(draft)
+        if config.quantization is Quantization.QAT_INT8 or config.storage is Storage.SPARSE:
+            return draft.note((yield calls.converted(model, config)))
+        float_tflite = draft.note((yield calls.float_tflite(model, config.batch_size)))
+        sensitivity = None
+        if config.quantization.is_mixed:
+            sensitivity = draft.note((yield calls.sensitivity(float_tflite, config)))
+        return draft.note((yield calls.quantized(float_tflite, config, sensitivity)))
+
+    def _train(self, draft: CellDraft) -> Generator[StageCall, StageRecord, StageRecord]:
+        """Everything that is done to the weights before they are converted."""
+        calls, config = self.study.calls, draft.config
+        model = base = draft.note((yield calls.base()))
+        for from_level, level in calls.pruning_path(config.sparsity):
+            step = replace(config.sparsity, level=level)
+            model = draft.note((yield calls.pruned(base, model, step, from_level)))
+            draft.take_pruning(model, from_level)
+        if config.clusters:
+            model = draft.note((yield calls.clustered(base, model, config)))
+        if config.quantization is Quantization.QAT_INT8:
+            model = draft.note((yield calls.quantization_aware(base, model, config)))
+            draft.take_training(model)
+        return model
 
     def _measure(self, draft: CellDraft, quantized: StageRecord) -> Generator[StageCall, StageRecord, None]:
         """Has the candidate timed, and timed again while that is noisy."""

@@ -16,9 +16,10 @@ from litefront.objectives.devices import Device, open_device
 from litefront.search.cluster import NodeSurvey
 from litefront.search.digests import digest_of_path
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone, Workplace, run_stage
+from litefront.search.stage_run import StageDone, run_stage
 from litefront.search.store import ArtifactStore
 from litefront.search.task_loading import unpack_task
+from litefront.search.workplace import Workplace
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import InputError, StoreError
 from litefront.spaces.tensorflow_environment import import_keras

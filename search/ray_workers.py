@@ -43,7 +43,7 @@ from litefront.search.node_stage import (
     warm_up,
 )
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore
 from litefront.search.workers import Place
 from litefront.spaces.delegate import Delegate

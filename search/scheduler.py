@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from litefront.search.cell_record import CellRecord
 from litefront.search.ledger import Ledger
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone
 from litefront.search.stage_queue import MeanSeconds, Plan, StageQueue, WantedStage
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_results import StageEntry
 from litefront.search.workers import Place, Workers

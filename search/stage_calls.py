@@ -15,23 +15,43 @@ from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_json, digest_of_path
 from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
+from litefront.spaces.base_model import ModelFormat
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.sparsity import Sparsity, pruning_path
 
 __all__ = ["STAGES", "Look", "Reference", "StageCall", "StageCalls"]
 
-STAGES = ("base", "pruned", "float_tflite", "quantized", "reference", "screening", "accuracy", "latency")
+STAGES = (
+    "base",
+    "pruned",
+    "clustered",
+    "quantization_aware",
+    "float_tflite",
+    "sensitivity",
+    "quantized",
+    "reference",
+    "screening",
+    "accuracy",
+    "latency",
+)
 """Every stage, in the order of a candidate's life."""
 
 # Raised when a stage's own code comes to give another result for the same inputs.
 _REVISIONS = dict.fromkeys(STAGES, 1) | {"screening": 2, "accuracy": 3, "latency": 2}
 
 # The tools whose versions can change a stage's result.
+_KERAS = ("tensorflow", "tf-keras", "keras")
+_COMPRESSION = (*_KERAS, "tensorflow-model-optimization")
+_QUANTIZER = ("ai-edge-quantizer", "ai-edge-litert")
 _TOOLS = {
-    "base": ("tensorflow", "tf-keras"),
-    "pruned": ("tensorflow", "tf-keras", "tensorflow-model-optimization"),
-    "float_tflite": ("tensorflow", "tf-keras"),
-    "quantized": ("ai-edge-quantizer", "ai-edge-litert"),
+    "base": _KERAS,
+    "pruned": _COMPRESSION,
+    "clustered": _COMPRESSION,
+    "quantization_aware": _COMPRESSION,
+    "float_tflite": _KERAS,
+    "sensitivity": _QUANTIZER,
+    "quantized": _QUANTIZER,
+    "converted": _COMPRESSION,
 }
 
 
@@ -103,6 +123,7 @@ class StageCalls:
         evaluation_labels: Digest of the labels there; None without labels.
         sparsities: All sparsities of the study's space; which one a pruning continues from follows from them alone.
         timing: How candidates are timed.
+        mixed_max_drop: What mixed precision may lose of the agreement with the float model, on calibration rows.
         looks: The parts of the evaluation rows that candidates may be screened on, in order.
     """
 
@@ -115,6 +136,7 @@ class StageCalls:
         evaluation_labels: str | None,
         sparsities: Collection[Sparsity],
         timing: Timing,
+        mixed_max_drop: float = 0.01,
         looks: Sequence[Look] = (),
     ) -> None:
         self._loaded = loaded
@@ -124,6 +146,7 @@ class StageCalls:
         self._evaluation_labels = evaluation_labels
         self._sparsities = sparsities
         self._timing = timing
+        self._mixed_max_drop = mixed_max_drop
         self.looks = tuple(looks)
 
     def identity(self) -> dict[str, Any]:
@@ -137,6 +160,7 @@ class StageCalls:
             "delegates": {name: facts.implementation for name, facts in self._delegates.items()},
             "timing": self._timing.to_json(),
             "continued": self._continued(),
+            "mixed_max_drop": self._mixed_max_drop,
             "tools": {stage: _tools(stage)["tools"] for stage in _TOOLS},
         }
 
@@ -150,16 +174,39 @@ class StageCalls:
         continued = self._loaded.task.fine_tuning.continued_epochs is not None
         return pruning_path(sparsity, self._sparsities, continued=continued)
 
-    def pruned(self, model: StageRecord, sparsity: Sparsity, from_level: float = 0.0) -> StageCall:
-        """A model pruned to a sparsity and fine-tuned: the base model, or one that is pruned to `from_level`."""
+    def pruned(self, base: StageRecord, model: StageRecord, sparsity: Sparsity, from_level: float = 0.0) -> StageCall:
+        """A model pruned to a sparsity and fine-tuned.
+
+        Args:
+            base: The float model, which may teach.
+            model: What is pruned: the same, or one that is pruned to `from_level`.
+            sparsity: Where it ends.
+            from_level: Where it starts.
+        """
         epochs = self._loaded.task.fine_tuning.continued_epochs
         continued = {"from_level": from_level, "epochs": epochs} if from_level else {}
-        return StageCall(
-            "pruned",
-            {"sparsity": sparsity.value} | continued,
-            {"model": model.objects["model"]},
-            _tools("pruned") | {"training": self._loaded.training_digest},
-        )
+        return self._trained("pruned", base, model, {"sparsity": sparsity.value} | continued)
+
+    def clustered(self, base: StageRecord, model: StageRecord, config: DeploymentConfig) -> StageCall:
+        """A model whose weights take few distinct values, fine-tuned; zeros of a pruned one stay."""
+        params = {"clusters": config.clusters, "preserves_sparsity": config.sparsity.leaves_zeros}
+        return self._trained("clustered", base, model, params)
+
+    def quantization_aware(self, base: StageRecord, model: StageRecord, config: DeploymentConfig) -> StageCall:
+        """A model that is trained with static int8 in view; what was made of its weights before stays."""
+        preserves = "clusters" if config.clusters else "sparsity" if config.sparsity.leaves_zeros else None
+        return self._trained("quantization_aware", base, model, {"preserves": preserves})
+
+    def _trained(self, stage: str, base: StageRecord, model: StageRecord, params: Mapping[str, Any]) -> StageCall:
+        """A stage that trains a model further; a `.tflite` cannot be trained, so no data is in its key."""
+        made_of = {"format": model.facts["format"]} | dict(params)
+        inputs = {"model": model.objects["model"]}
+        if model.facts["format"] == ModelFormat.TFLITE:
+            return StageCall(stage, made_of, inputs, _tools(stage))
+        if self._loaded.task.fine_tuning.distillation:
+            made_of["teacher_format"] = base.facts["format"]
+            inputs["teacher"] = base.objects["model"]
+        return StageCall(stage, made_of, inputs, _tools(stage) | {"training": self._loaded.training_digest})
 
     def float_tflite(self, model: StageRecord, batch_size: int) -> StageCall:
         """The float `.tflite` of a model at a batch size."""
@@ -170,15 +217,50 @@ class StageCalls:
             _tools("float_tflite"),
         )
 
-    def quantized(self, float_tflite: StageRecord, config: DeploymentConfig) -> StageCall:
-        """The `.tflite` that ships, with what was counted in it."""
-        calibration = self._loaded.representative_digest if config.quantization.is_calibrated else None
+    def sensitivity(self, float_tflite: StageRecord, config: DeploymentConfig) -> StageCall:
+        """How much static int8 of each operator alone moves the answers."""
+        params, depends_on = self._calibration(config)
+        tflite = {"tflite": float_tflite.objects["tflite"]}
+        return StageCall("sensitivity", params, tflite, _tools("sensitivity") | depends_on)
+
+    def quantized(
+        self, float_tflite: StageRecord, config: DeploymentConfig, sensitivity: StageRecord | None = None
+    ) -> StageCall:
+        """The `.tflite` that ships, with what was counted in it.
+
+        Args:
+            float_tflite: What it is made of.
+            config: How.
+            sensitivity: Tells which operators lose most, for a quantization that asks.
+        """
+        params, depends_on = self._calibration(config)
+        inputs = {"tflite": float_tflite.objects["tflite"]}
+        if sensitivity is not None:
+            inputs["sensitivity"] = sensitivity.objects["sensitivity"]
+            params |= {"max_drop": self._mixed_max_drop}
         return StageCall(
-            "quantized",
-            {"quantization": config.quantization.value},
-            {"tflite": float_tflite.objects["tflite"]},
-            _tools("quantized") | {"representative": calibration},
+            "quantized", {"quantization": config.quantization.value} | params, inputs, _tools("quantized") | depends_on
         )
+
+    def converted(self, model: StageRecord, config: DeploymentConfig) -> StageCall:
+        """The `.tflite` that ships, where the converter makes it of the model itself, with what was counted in it."""
+        params, depends_on = self._calibration(config)
+        made = {
+            "quantization": config.quantization.value,
+            "storage": config.storage.value,
+            "batch_size": config.batch_size,
+            "format": model.facts["format"],
+        }
+        return StageCall(
+            "quantized", made | params, {"model": model.objects["model"]}, _tools("converted") | depends_on
+        )
+
+    def _calibration(self, config: DeploymentConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+        """How activations are calibrated, as params, and on what."""
+        if not config.quantization.is_calibrated:
+            return {}, {}
+        params = {"calibration": config.calibration.value, "calibration_rows": config.calibration_rows}
+        return params, {"representative": self._loaded.representative_digest}
 
     def reference(self, quantized: StageRecord, config: DeploymentConfig) -> StageCall:
         """The float model's own answers, which every candidate's are compared with."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,10 +22,15 @@ from litefront.search.stage_calls import Look, StageCalls
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_results import StudyContext
 from litefront.search.study_spec import StudySpec
+from litefront.search.task import Task
 from litefront.search.task_loading import LoadedTask
+from litefront.spaces.base_model import ModelFormat
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.dimension import Capabilities
 from litefront.spaces.errors import InputError
+from litefront.spaces.model_refusals import ModelRefusals
+from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import Pattern
 
 __all__ = ["OpenStudy", "open_study", "write_study"]
 
@@ -86,14 +91,9 @@ def open_study(
     _check_delegates(spec, facts)
     calls = _stage_calls(spec, loaded, facts, store, timing)
     base = scheduler.run_stage(calls.base())
-    fixed_batch_size = base.facts["fixed_batch_size"]
-    capabilities = loaded.task.capabilities(
-        cores=facts.cores,
-        pruning_refusals=base.facts["pruning_refusals"],
-        fixed_batch_size=fixed_batch_size,
-        delegate_refusals=facts.refusals(),
-    )
-    baseline = replace(BASELINE, batch_size=fixed_batch_size or 1)
+    baseline = replace(BASELINE, batch_size=base.facts["fixed_batch_size"] or 1)
+    float_tflite = scheduler.run_stage(calls.float_tflite(base, baseline.batch_size))
+    capabilities = _capabilities(loaded.task, facts, base, float_tflite)
     return OpenStudy(
         spec=spec,
         device=device,
@@ -101,7 +101,7 @@ def open_study(
         capabilities=capabilities,
         baseline=baseline,
         context=_context(spec, loaded, facts, base, calls, capabilities, baseline),
-        reference=_reference(scheduler, calls, base, baseline),
+        reference=_reference(scheduler, calls, float_tflite, baseline),
         delegates=facts.delegates,
     )
 
@@ -163,8 +163,33 @@ def _context(
     )
 
 
-def _reference(scheduler: Scheduler, calls: StageCalls, base: StageRecord, baseline: DeploymentConfig) -> StageRecord:
-    float_tflite = scheduler.run_stage(calls.float_tflite(base, baseline.batch_size))
+def _capabilities(task: Task, facts: DeviceFacts, base: StageRecord, float_tflite: StageRecord) -> Capabilities:
+    """What the model, its data and the device allow."""
+    refusals = ModelRefusals.from_json(base.facts["refusals"])
+    trains = base.facts["format"] != ModelFormat.TFLITE
+    without_data = task.training_refusal() if trains else None
+    return Capabilities(
+        cores=facts.cores,
+        pruning_refusals=_alike(without_data, Pattern, "sparsity other than 0") | dict(refusals.pruning),
+        clustering_refusal=refusals.clustering or (without_data and f"clustering {without_data}"),
+        quantization_refusals=_alike(without_data, [Quantization.QAT_INT8], "qat_int8")
+        | float_tflite.facts["refusals"]
+        | refusals.quantization(),
+        sparse_storage_refusal=refusals.sparse_storage,
+        calibration_refusal=task.calibration_refusal(),
+        fixed_batch_size=base.facts["fixed_batch_size"],
+        delegate_refusals=facts.refusals(),
+    )
+
+
+def _alike(reason: str | None, choices: Iterable[str], what: str) -> dict[str, str]:
+    """The same refusal for some choices; none where there is no reason."""
+    return {} if reason is None else {str(choice): f"{what} {reason}" for choice in choices}
+
+
+def _reference(
+    scheduler: Scheduler, calls: StageCalls, float_tflite: StageRecord, baseline: DeploymentConfig
+) -> StageRecord:
     quantized = scheduler.run_stage(calls.quantized(float_tflite, baseline))
     return scheduler.run_stage(calls.reference(quantized, baseline))
 
@@ -181,6 +206,7 @@ def _stage_calls(
         evaluation_labels=None if labels is None else _keep_array(store, labels),
         sparsities=spec.space.sparsity,
         timing=timing,
+        mixed_max_drop=spec.mixed_precision.max_drop,
         looks=_keep_looks(store, evaluation.inputs) if spec.gates.max_accuracy_drop is not None else (),
     )
 

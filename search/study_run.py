@@ -15,7 +15,6 @@ from litefront.search.run_directory import RunDirectory
 from litefront.search.sampler import CellSampler, quiet_optuna
 from litefront.search.scheduler import Scheduler
 from litefront.search.search_loop import RunProgress, SearchLoop
-from litefront.search.stage_functions import Workplace
 from litefront.search.stop_signals import stop_signals
 from litefront.search.store import ArtifactStore
 from litefront.search.study_file import StudyFile
@@ -24,6 +23,7 @@ from litefront.search.study_results import StudyResults, read_records
 from litefront.search.task_loading import LoadedTask, load_task
 from litefront.search.trial_storage import open_storage, run_id
 from litefront.search.workers import SerialWorkers, Workers
+from litefront.search.workplace import Workplace
 
 __all__ = ["RunOptions", "run_study", "search"]
 

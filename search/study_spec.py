@@ -159,6 +159,16 @@ class Gates(_Strict):
         return {figure: limit for figure, limit in given.items() if limit is not None}
 
 
+class MixedPrecision(_Strict):
+    """What quantizations that keep their most fragile operators finer may lose.
+
+    Attributes:
+        max_drop: Of the agreement with the float model on the calibration rows, as a fraction.
+    """
+
+    max_drop: float = Field(default=0.01, ge=0, lt=1)
+
+
 class Budget(_Strict):
     """When the search ends.
 
@@ -232,6 +242,7 @@ class StudySpec(_Strict):
     ]
     load: Load | None = None
     gates: Gates = Gates()
+    mixed_precision: MixedPrecision = MixedPrecision()
     budget: Budget = Budget()
     sampler: SamplerName = SamplerName.TPE
     seed: int = Field(default=0, ge=0)

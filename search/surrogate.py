@@ -55,10 +55,12 @@ class Surrogate:
         self._accuracy_range = accuracy_range(spec)
         self._baseline: DeploymentConfig | None = None
         self._baseline_losses: _FloatArray | None = None
-        self._numbers: dict[str, dict[object, int]] = {name: {} for name in DIMENSIONS}
+        # What no cell leaves does not make two of them alike.
+        chosen = [name for name, choices in spec.space.search_space().choices.items() if len(choices) > 1]
+        self._numbers: dict[str, dict[object, int]] = {name: {} for name in chosen}
         # The row of each known cell, the latest cell last; worked out when a cell comes, and asked for often.
         self._rows: dict[DeploymentConfig, int] = {}
-        self._codes = np.zeros((_MOST, len(DIMENSIONS)), dtype=np.int64)
+        self._codes = np.zeros((_MOST, len(chosen)), dtype=np.int64)
         self._losses = np.empty((_MOST, len(self._objectives)))
         self._kernel = np.empty((_MOST, _MOST))
 
@@ -161,7 +163,7 @@ def _regress(kernel: _FloatArray, shared: _FloatArray, losses: _FloatArray) -> t
     weights = np.linalg.solve(kernel + _OWN * np.eye(len(kernel)), np.column_stack([losses - centre, shared]))
     means = centre + shared.T @ weights[:, : losses.shape[1]]
     explained = np.einsum("kw,kw->w", shared, weights[:, losses.shape[1] :])
-    unexplained = np.maximum(1.0 + (_OWN - explained) / _SHARED[-1], 0.0)
+    unexplained = np.maximum(1.0 + (_OWN - explained) / kernel[0, 0], 0.0)
     return means, np.sqrt(unexplained[:, None] * losses.var(axis=0))
 
 

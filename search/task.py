@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
-from litefront.spaces.dimension import Capabilities
 from litefront.spaces.fine_tuning import FineTuning
-from litefront.spaces.sparsity import Pattern
+from litefront.spaces.rows import Rows, evenly_spaced
 
 __all__ = ["Dataset", "Task"]
-
-_REPRESENTATIVE_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,8 @@ class Task:
         evaluation: Rows that accuracy is measured on; never trained or calibrated on. Without labels, agreement with
             the float model is the accuracy.
         training: Rows that a pruned model is fine-tuned on; None if the model cannot be trained further.
-        representative: Rows that activations are calibrated on, shape `(rows, ...)`; by default 200 of the training
-            rows, evenly spaced.
+        representative: Rows that activations are calibrated on, shape `(rows, ...)`; by default the training rows. As
+            many of them are taken as the configuration says, evenly spaced.
         loss: A Keras loss, by name or as a function.
         metric: A metric's name, its import path, or a function of outputs and labels; higher is better. By default
             `top1`, or `argmax_agreement` without labels.
@@ -75,45 +72,29 @@ class Task:
         """Whether accuracy is agreement with the float model rather than with labels."""
         return self.scored_by in FIDELITY_METRICS
 
-    def calibration_rows(self) -> NDArray[Any] | None:
-        """The rows that activations are calibrated on, shape `(rows, ...)`; None if there are none."""
-        if self.representative is not None:
-            return self.representative
-        if self.training is None:
-            return None
-        rows = len(self.training.inputs)
-        picked = np.linspace(0, rows - 1, min(rows, _REPRESENTATIVE_ROWS)).astype(int)
-        return np.asarray(self.training.inputs[picked])
-
-    def capabilities(
-        self,
-        *,
-        cores: int,
-        pruning_refusals: Mapping[str, str],
-        fixed_batch_size: int | None,
-        delegate_refusals: Mapping[str, str],
-    ) -> Capabilities:
-        """What this task and a device allow.
+    def calibration_rows(self, count: int) -> Rows | None:
+        """Rows that activations are calibrated on, evenly spaced; None if there are none.
 
         Args:
-            cores: The device's cores.
-            pruning_refusals: Why the model itself cannot be pruned, by pattern.
-            fixed_batch_size: The only batch of the model's file, or None.
-            delegate_refusals: Why the delegates that cannot be used cannot, by name.
+            count: How many, or all if there are fewer.
         """
-        if self.training is None or self.training.labels is None:
-            without = "sparsity other than 0 needs labelled training data to fine-tune on"
-            pruning_refusals = dict.fromkeys(Pattern, without) | dict(pruning_refusals)
-        calibration_refusal = None
-        if self.calibration_rows() is None:
-            calibration_refusal = "a static range needs a representative data set (or training data) to calibrate on"
-        return Capabilities(
-            cores,
-            pruning_refusals=pruning_refusals,
-            calibration_refusal=calibration_refusal,
-            fixed_batch_size=fixed_batch_size,
-            delegate_refusals=delegate_refusals,
-        )
+        if self.representative is not None:
+            return evenly_spaced(self.representative, count)
+        return None if self.training is None else evenly_spaced(self.training.inputs, count)
+
+    def training_refusal(self) -> str | None:
+        """Why a model cannot be trained further with this task's data, or None if it can."""
+        if self.training is None:
+            return "needs training data to fine-tune on"
+        if self.training.labels is None and self.fine_tuning.distillation < 1:
+            return "needs labelled training data, or `distillation: 1` to learn from the float model's answers alone"
+        return None
+
+    def calibration_refusal(self) -> str | None:
+        """Why activations cannot be calibrated with this task's data, or None if they can."""
+        if self.calibration_rows(1) is None:
+            return "a static range needs a representative data set (or training data) to calibrate on"
+        return None
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the data, a sentence each: the rule, then what came."""

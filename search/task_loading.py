@@ -176,7 +176,9 @@ def _with_digests(task: Task, code: list[str], packed: bytes) -> LoadedTask:
         task=task,
         model_digest=digest_of_json([code, files, data]),
         training_digest=digest_of_json([code, data, settings | {"loss": _name_of(task.loss)}]),
-        representative_digest=digest_of_array(task.calibration_rows()),
+        representative_digest=digest_of_array(
+            task.representative if task.representative is not None else training.inputs
+        ),
         metric_digest=digest_of_json(metric if metric in METRICS else [code, _name_of(metric)]),
         packed=packed,
     )

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from litefront.objectives.devices import DeviceFacts
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone, Workplace, run_stage
+from litefront.search.stage_run import StageDone, run_stage
+from litefront.search.workplace import Workplace
 from litefront.spaces.delegate import Delegate
 
 __all__ = ["Place", "SerialWorkers", "Workers"]

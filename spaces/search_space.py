@@ -16,7 +16,7 @@ from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.dimension import Capabilities, Dimension
 from litefront.spaces.num_threads import NUM_THREADS
 from litefront.spaces.quantization import QUANTIZATION
-from litefront.spaces.sparsity import SPARSITY, Pattern
+from litefront.spaces.sparsity import SPARSITY
 from litefront.spaces.storage import STORAGE, storage_refusal
 
 __all__ = ["DIMENSIONS", "SearchSpace", "canonical", "refusal"]
@@ -86,7 +86,6 @@ def canonical(config: DeploymentConfig) -> DeploymentConfig:
     config = replace(config, delegate=delegate, num_threads=threads_that_count(delegate, config.num_threads))
     if not config.quantization.is_calibrated:
         config = replace(config, calibration=CALIBRATION.default, calibration_rows=CALIBRATION_ROWS.default)
-    if not config.sparsity or config.sparsity.pattern is Pattern.CHANNEL:
-        # There are no zeros to leave out.
+    if not config.sparsity.leaves_zeros:
         config = replace(config, storage=STORAGE.default)
     return config

@@ -61,6 +61,11 @@ class Sparsity:
         """Whether anything is taken from the model."""
         return self.level > 0
 
+    @property
+    def leaves_zeros(self) -> bool:
+        """Whether zeros stay in the weights, rather than what was taken being gone."""
+        return self.level > 0 and self.pattern is not Pattern.CHANNEL
+
     @classmethod
     def parse(cls, value: object) -> Sparsity:
         """Reads one choice.

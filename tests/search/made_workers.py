@@ -12,7 +12,7 @@ from litefront.objectives.measurement import Measurement, Provenance
 from litefront.objectives.power import HOST_POWER
 from litefront.objectives.timing import Timing
 from litefront.search.stage_calls import StageCall, StageCalls
-from litefront.search.stage_functions import StageDone
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_opening import OpenStudy
 from litefront.search.study_results import StudyContext

@@ -20,7 +20,7 @@ from litefront.search.ledger import totals_by_stage
 from litefront.search.ray_workers import RayWorkers
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore
 from litefront.search.study_run import RunOptions, run_study
 from litefront.search.task_loading import LoadedTask

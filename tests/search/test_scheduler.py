@@ -13,7 +13,7 @@ from litefront.search.ledger import Ledger, totals_by_stage
 from litefront.search.run_directory import RunDirectory, read_json_lines
 from litefront.search.scheduler import Plan, Scheduler
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.study_results import StageEntry
 from litefront.search.workers import Place

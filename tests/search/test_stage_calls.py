@@ -19,11 +19,12 @@ from litefront.search.stage_calls import STAGES, Look, StageCall, StageCalls
 from litefront.search.store import StageRecord
 from litefront.search.task import Dataset, Task
 from litefront.search.task_loading import LoadedTask
+from litefront.spaces.calibration import Calibration
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.sparsity import Sparsity
+from litefront.spaces.sparsity import Pattern, Sparsity
 from tests.search.records import FLOAT_ANSWERS
 
 LOADED = LoadedTask(
@@ -75,15 +76,20 @@ def calls_of(
         timing=timing,
     )
     base = pruned = calls.base()
+    model = float_model = left(base, "model", format="keras")
     for from_level, level in calls.pruning_path(config.sparsity):
-        pruned = calls.pruned(left(pruned, "model"), Sparsity(level), from_level)
-    float_tflite = calls.float_tflite(left(pruned, "model", format="keras"), config.batch_size)
+        pruned = calls.pruned(float_model, model, Sparsity(level), from_level)
+        model = left(pruned, "model", format="keras")
+    float_tflite = calls.float_tflite(model, config.batch_size)
     quantized = calls.quantized(left(float_tflite, "tflite"), config)
     file = left(quantized, "tflite")
     made = [
         base,
         pruned,
+        calls.clustered(float_model, model, config),
+        calls.quantization_aware(float_model, model, config),
         float_tflite,
+        calls.sensitivity(left(float_tflite, "tflite"), config),
         quantized,
         calls.reference(file, config),
         calls.screening(
@@ -106,8 +112,9 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
 RUN_ON_DEVICE = {"reference", "screening", "accuracy", "latency"}
 SCORED = {"screening", "accuracy"}
 FROM_QUANTIZED = {"quantized", *RUN_ON_DEVICE}
-FROM_FLOAT = {"float_tflite", *FROM_QUANTIZED}
-FROM_PRUNED = {"pruned", *FROM_FLOAT}
+FROM_FLOAT = {"float_tflite", "sensitivity", *FROM_QUANTIZED}
+TRAINED = {"pruned", "clustered", "quantization_aware"}
+FROM_PRUNED = {*TRAINED, *FROM_FLOAT}
 EVERY_STAGE = set(STAGES)
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
@@ -143,6 +150,9 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "sparsity": ({"config": replace(CONFIG, sparsity=Sparsity(0.75))}, FROM_PRUNED),
     "batch size": ({"config": replace(CONFIG, batch_size=4)}, FROM_FLOAT),
     "quantization": ({"config": replace(CONFIG, quantization=Quantization.FLOAT16)}, FROM_QUANTIZED),
+    "clusters": ({"config": replace(CONFIG, clusters=16)}, {"clustered", "quantization_aware"}),
+    "calibration where nothing is calibrated": ({"config": replace(CONFIG, calibration_rows=50)}, set()),
+    "teacher": ({"loaded": fine_tuned(distillation=0.5)}, FROM_PRUNED),
     "delegate": ({"config": replace(CONFIG, delegate=Delegate.NONE)}, RUN_ON_DEVICE),
     "threads": ({"config": replace(CONFIG, num_threads=2)}, {"latency"}),
 }
@@ -158,7 +168,7 @@ def test_a_change_reaches_exactly_the_keys_that_it_can_matter_to(change: str) ->
 def test_representative_data_matters_to_static_range_only(quantization: Quantization) -> None:
     config = replace(CONFIG, quantization=quantization)
     other = replace(LOADED, representative_digest="other")
-    expected = FROM_QUANTIZED if quantization.is_calibrated else set()
+    expected = {"sensitivity", *FROM_QUANTIZED} if quantization.is_calibrated else set()
     assert changed(keys_of(config), keys_of(config, loaded=other)) == expected
 
 
@@ -166,8 +176,8 @@ def test_what_a_pruning_continues_from_and_for_how_long_is_in_its_key() -> None:
     def pruned(epochs: int | None, sparsities: tuple[float, ...] = (0.0, 0.25, 0.5)) -> StageCall:
         return calls_of(loaded=fine_tuned(continued_epochs=epochs), sparsities=sparsities)["pruned"]
 
-    assert pruned(None).params == {"sparsity": 0.5}
-    assert pruned(2).params == {"sparsity": 0.5, "from_level": 0.25, "epochs": 2}
+    assert pruned(None).params == {"format": "keras", "sparsity": 0.5}
+    assert pruned(2).params == {"format": "keras", "sparsity": 0.5, "from_level": 0.25, "epochs": 2}
     assert pruned(2).inputs != pruned(None).inputs
     assert pruned(2, (0.5, 0.25)).key == pruned(2, (0.25, 0.0, 0.5, 0.75)).key  # neither order nor what lies above
     assert len({call.key for call in (pruned(None), pruned(1), pruned(2), pruned(2, (0.3, 0.5)))}) == 4
@@ -249,3 +259,62 @@ def test_the_identity_of_a_study_changes_with_what_its_figures_depend_on(changes
     assert identity() == identity()
     assert identity(**changes) != identity()
     assert identity(sparsities=(0.25, 0.5, 0.75)) == identity()
+
+
+def made_by(config: DeploymentConfig, *, max_drop: float = 0.01) -> StageCall:
+    """The call of the stage that makes a static int8 file."""
+    calls = StageCalls(
+        LOADED,
+        DEVICE,
+        evaluation_inputs="i",
+        evaluation_labels="l",
+        sparsities=(),
+        timing=TIMING,
+        mixed_max_drop=max_drop,
+    )
+    file = StageRecord("float_tflite", "k", {"tflite": "t"}, {}, 1.0)
+    sensitivity = StageRecord("sensitivity", "k", {"sensitivity": "s"}, {}, 1.0)
+    return calls.quantized(file, config, sensitivity if config.quantization.is_mixed else None)
+
+
+def test_calibration_is_in_the_key_of_what_is_calibrated() -> None:
+    config = replace(CONFIG, quantization=Quantization.INT8)
+    others = [replace(config, calibration=Calibration.PERCENTILE), replace(config, calibration_rows=50)]
+    assert len({made_by(changed).key for changed in (config, *others)}) == 3
+
+
+def test_what_mixed_precision_may_lose_is_in_its_key_alone() -> None:
+    mixed, whole = (replace(CONFIG, quantization=q) for q in (Quantization.MIXED_INT8, Quantization.INT8))
+    assert made_by(mixed).inputs["sensitivity"] == "s"
+    assert made_by(mixed).key != made_by(mixed, max_drop=0.05).key
+    assert made_by(whole).key == made_by(whole, max_drop=0.05).key
+
+
+def test_a_tflite_is_pruned_without_training_whatever_the_training_data() -> None:
+    file = StageRecord("base", "k", {"model": "m"}, {"format": "tflite"}, 1.0)
+    one, other = (
+        StageCalls(loaded, DEVICE, evaluation_inputs="i", evaluation_labels="l", sparsities=(), timing=TIMING)
+        for loaded in (LOADED, replace(LOADED, training_digest="other"))
+    )
+    assert one.pruned(file, file, Sparsity(0.5)).key == other.pruned(file, file, Sparsity(0.5)).key
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "clusters", "preserves"),
+    [
+        (Sparsity(), 0, None),
+        (Sparsity(0.5), 0, "sparsity"),
+        (Sparsity(0.5, Pattern.CHANNEL), 0, None),
+        (Sparsity(0.5), 16, "clusters"),
+    ],
+)
+def test_training_for_quantization_keeps_what_was_made_of_the_weights(
+    sparsity: Sparsity, clusters: int, preserves: str | None
+) -> None:
+    calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels="l", sparsities=(), timing=TIMING)
+    model = StageRecord("base", "k", {"model": "m"}, {"format": "keras"}, 1.0)
+    config = replace(CONFIG, sparsity=sparsity, clusters=clusters, quantization=Quantization.QAT_INT8)
+    assert calls.quantization_aware(model, model, config).params["preserves"] == preserves
+    assert calls.clustered(model, model, config).params["preserves_sparsity"] == (
+        preserves == "sparsity" or clusters > 0
+    )

@@ -9,8 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from litefront.search.study_spec import BALANCED, SamplerName, StudySpec
+from litefront.spaces.calibration import Calibration
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import DENSE, Sparsity
+from litefront.spaces.storage import Storage
 from tests.search.records import make_spec
 
 FULL: dict[str, Any] = {
@@ -48,7 +51,11 @@ def test_a_short_study_gets_the_defaults() -> None:
 def test_a_dimension_left_out_keeps_the_baselines_choice() -> None:
     space = make_spec(space={"quantization": ["int8", "float16"]}).space.search_space()
     assert space.choices == {
-        "sparsity": (0.0,),
+        "sparsity": (DENSE,),
+        "clusters": (0,),
+        "calibration": (Calibration.MIN_MAX,),
+        "calibration_rows": (200,),
+        "storage": (Storage.DENSE,),
         "quantization": (Quantization.INT8, Quantization.FLOAT16),
         "delegate": (Delegate.XNNPACK,),
         "num_threads": (1,),
@@ -59,7 +66,7 @@ def test_a_dimension_left_out_keeps_the_baselines_choice() -> None:
 def test_a_full_study_is_read() -> None:
     spec = StudySpec.model_validate(FULL)
     assert spec.device_name == "board"
-    assert spec.space.sparsity == (0.0, 0.5)
+    assert spec.space.sparsity == (DENSE, Sparsity(0.5))
     assert spec.tiers["entry"].where == {"num_threads": (1,), "quantization": (Quantization.INT8,)}
     assert [objective.figure for objective in spec.chosen_objectives()] == ["accuracy", "power_mw"]
 
@@ -88,9 +95,11 @@ def test_a_tier_is_balanced_without_limits_unless_it_says_more() -> None:
         ({"study": "-x"}, "pattern"),
         ({"study": ""}, "pattern"),
         ({"space": {"sparsity": []}}, "at least 1 item"),
-        ({"space": {"sparsity": [1.0]}}, r"fraction in \[0, 1\), but got 1.0"),
+        ({"space": {"sparsity": [1.0]}}, r"fraction in \[0, 1\) of single weights, .* but got 1.0"),
         ({"space": {"sparsity": ["half"]}}, "fraction .* but got 'half'"),
-        ({"space": {"sparsity": [0, 0.0]}}, "must stand once, but got 0.0"),
+        ({"space": {"sparsity": [124]}}, r'or n zeros of m \("2:4"\), but got 124'),
+        ({"space": {"sparsity": ["channel:0"]}}, "but got 'channel:0'"),
+        ({"space": {"sparsity": [0, 0.0]}}, "must stand once, but got 0 more"),
         ({"space": {"quantization": ["int8", "int8"]}}, "must stand once, but got int8"),
         ({"space": {"quantization": ["int9"]}}, "must be one of float32, float16, .*, but got 'int9'"),
         ({"space": {"delegate": ["tpu"]}}, "must be one of none, xnnpack, .*, but got .tpu."),

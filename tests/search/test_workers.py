@@ -12,10 +12,11 @@ import pytest
 from litefront.objectives.devices import HostDevice
 from litefront.search.ray_workers import RayWorkers
 from litefront.search.stage_calls import StageCall, StageCalls
-from litefront.search.stage_functions import StageDone, Workplace
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore
 from litefront.search.task_loading import LoadedTask, load_task
 from litefront.search.workers import SerialWorkers, Workers
+from litefront.search.workplace import Workplace
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.sparsity import Sparsity

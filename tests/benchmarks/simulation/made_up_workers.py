@@ -18,7 +18,7 @@ from litefront.objectives.devices import DeviceFacts
 from litefront.objectives.measurement import Measurement, Provenance
 from litefront.search.digests import digest_of_json
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.workers import Place
 

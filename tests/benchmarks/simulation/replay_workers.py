@@ -12,7 +12,7 @@ from pathlib import Path
 
 from litefront.objectives.devices import DeviceFacts
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone
+from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.workers import Place
 

@@ -17,9 +17,10 @@ from litefront.objectives.screening import PairedScores, row_order
 from litefront.objectives.timing import Timing
 from litefront.search.digests import digest_of_path
 from litefront.search.stage_calls import StageCall
-from litefront.search.stage_functions import StageDone, Workplace, run_stage
+from litefront.search.stage_run import StageDone, run_stage
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.task import Dataset, Task
+from litefront.search.workplace import Workplace
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras
 from litefront.spaces.errors import CandidateError, InputError, StoreError
 from litefront.spaces.fine_tuning import FineTuning
