@@ -1,0 +1,105 @@
+"""How many channels each group loses: more where little is lost by it and much time is won."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefront.spaces.channel_pruning.channels import Labels
+from litefront.spaces.channel_pruning.graph import ChannelGroup, ChannelGroups
+from litefront.spaces.channel_pruning.settings import ChannelPruning
+
+__all__ = ["channel_costs", "channels_to_remove", "least_sizes", "multiply_accumulates"]
+
+_TILES = ((32, 8), (16, 4), (4, 2))
+"""(group size from which, channels): kept channels are a multiple of this, for the tiles of XNNPACK's kernels."""
+
+
+def channel_costs(model: Any, groups: ChannelGroups) -> NDArray[np.float64]:
+    """What each channel costs at run time: the multiply-accumulates with its weights, and reading these once.
+
+    Returns:
+        Shape `(groups.numbers,)`, by the number of the channel.
+    """
+    costs = np.zeros(groups.numbers)
+    for name, layer in groups.layers.items():
+        weights = model.get_layer(name).weights
+        for axis in layer.axes:
+            shape = tuple(weights[axis.weight].shape)
+            slice_size = math.prod(shape) / shape[axis.axis]
+            costs += np.bincount(axis.labels, minlength=groups.numbers) * slice_size * (layer.positions + 1)
+    return costs
+
+
+def multiply_accumulates(model: Any, groups: ChannelGroups) -> int:
+    """Multiply-accumulates of one row through the layers that were followed; sizes that are not known count as one."""
+    total = 0
+    for name, layer in groups.layers.items():
+        weights = model.get_layer(name).weights
+        kernels = {axis.weight for axis in layer.axes if len(weights[axis.weight].shape) > 1}
+        total += sum(math.prod(weights[kernel].shape) for kernel in kernels) * layer.positions
+    return total
+
+
+def least_sizes(groups: ChannelGroups, settings: ChannelPruning) -> dict[str, int]:
+    """How many channels each group keeps at least, by its name."""
+    return {
+        group.name: min(group.size, max(_tile(group), math.ceil(group.size * settings.minimum_share)))
+        for group in groups.groups
+    }
+
+
+def channels_to_remove(
+    groups: ChannelGroups,
+    importance: NDArray[np.float64],
+    costs: NDArray[np.float64],
+    *,
+    features: float,
+    least: Mapping[str, int],
+    settings: ChannelPruning,
+) -> Labels:
+    """Chooses the channels that go.
+
+    Args:
+        groups: What can be removed.
+        importance: Of each channel, by its number.
+        costs: Of each channel, by its number.
+        features: How many features should go.
+        least: How many channels each group must keep, by its name.
+        settings: How importance and cost are weighed.
+
+    Returns:
+        The numbers of the channels; whole tiles of each group, the least important first, as near to `features` as
+        tiles and least sizes allow.
+    """
+    worth = importance / np.maximum(costs, 1.0) ** settings.cost_exponent
+    blocks = [
+        (worth[block].mean() / group.features, block, group.features)
+        for group in groups.groups
+        for block in _blocks(group, worth, least[group.name])
+    ]
+    chosen: list[Labels] = []
+    left = features
+    for _, block, block_features in sorted(blocks, key=lambda scored: float(scored[0])):
+        size = len(block) * block_features
+        if size / 2 <= left:
+            chosen.append(block)
+            left -= size
+    return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
+
+
+def _blocks(group: ChannelGroup, worth: NDArray[np.float64], least: int) -> list[Labels]:
+    """The group's channels that may go, the least worth first, in blocks that leave whole tiles."""
+    tile = _tile(group)
+    ordered = group.channels[np.argsort(worth[group.channels], kind="stable")]
+    ends = [end for end in range(1, group.size + 1) if (group.size - end) % tile == 0 and group.size - end >= least]
+    return [ordered[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _tile(group: ChannelGroup) -> int:
+    # A head has its own size already.
+    return 1 if group.features > 1 else next((tile for size, tile in _TILES if group.size >= size), 1)
