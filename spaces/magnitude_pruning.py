@@ -4,24 +4,29 @@ Zhu and Gupta, "To prune, or not to prune", arXiv 1710.01878: a polynomial sched
 ends after the last training step never reaches its sparsity, one whose last update does not fall on a multiple of the
 frequency stops just short of it; both happen silently in tensorflow-model-optimization, so the steps here are counted
 from the data, and the zeros are counted afterwards.
+
+Models of tf_keras are pruned by that toolkit (it sets the zeros of `n:m` at the first step, all at once), those of
+Keras 3, which it does not take, by `gradual_pruning` on the same steps.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune
+from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
+from litefront.spaces.gradual_pruning import GradualPruning
+from litefront.spaces.prunable_weights import BLOCK, prunable_layers, pruning_refusal, unprunable_layers
 from litefront.spaces.rows import row_count
-from litefront.spaces.sparsity import Sparsity
-from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
+from litefront.spaces.sparsity import Pattern, Sparsity
+from litefront.spaces.tensorflow_environment import import_keras, seed_everything
 
-__all__ = ["PruningSteps", "prunable_layers", "prune"]
+__all__ = ["PruningSteps", "prunable_layers", "prune", "pruning_refusal", "unprunable_layers"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,21 @@ class PruningSteps:
         """Counts the steps that this data gives.
 
         Args:
-            rows: Training rows.
+            rows: Training rows, those among them that early stopping holds back.
             fine_tuning: Epochs and rows a step.
 
         Returns:
             Up to 20 updates over the first three quarters of the steps.
         """
-        total = math.ceil(rows / fine_tuning.batch_size) * fine_tuning.epochs
+        total = fine_tuning.steps(rows)
         ramp = max(1, int(total * _RAMP_SHARE) - 1)
-        frequency = max(1, math.ceil(ramp / _UPDATES))
+        frequency = max(1, -(-ramp // _UPDATES))
         return cls(total, end=ramp - ramp % frequency or ramp, frequency=frequency)
+
+    def level(self, step: int, first: float, last: float) -> float:
+        """The sparsity after a step: from `first` to `last` along a polynomial of the third degree."""
+        left = 1.0 - min(step, self.end) / self.end
+        return last + (first - last) * left**3
 
 
 _RAMP_SHARE = 0.75
@@ -71,8 +81,10 @@ def prune(
     """Prunes a Keras model to a sparsity while fine-tuning it.
 
     Args:
-        model: The trained model; its layers are taken over, so hand in a copy that nothing else uses.
-        sparsity: Which weights are set to zero, above level 0; not of the pattern `channel`.
+        model: The trained tf_keras or Keras 3 model; its layers are taken over, so hand in a copy that nothing else
+            uses.
+        sparsity: Which weights are set to zero, above level 0; not of the pattern `channel`. Layers that cannot have
+            the pattern (`unprunable_layers`) are trained whole.
         data: What it is trained on.
         fine_tuning: How to train.
         teacher: The float model, for distillation.
@@ -83,13 +95,41 @@ def prune(
         The pruned model without the pruning wrappers.
 
     Raises:
-        CandidateError: If the model has nothing to prune, or the sparsity was not reached.
+        CandidateError: If the model has nothing to prune, the time limit came before the schedule had ended, or the
+            sparsity was not reached.
     """
-    keras = import_keras()
+    keras = keras_of(model)
+    if refusal := pruning_refusal(model, sparsity):
+        raise CandidateError(refusal)
+    steps = PruningSteps.count(row_count(data.inputs), fine_tuning)
+    prune_in = _prune_tf_keras if keras is import_keras() else _prune_keras3
+    pruned = prune_in(model, sparsity, steps, from_level, _trainer(data, fine_tuning, teacher, steps))
+    _check_reached(pruned, sparsity)
+    keras.backend.clear_session()
+    return pruned
+
+
+def _trainer(data: TrainingData, fine_tuning: FineTuning, teacher: Any, steps: PruningSteps) -> Callable[..., None]:
+    def train(model: Any, callback: Any) -> None:
+        fine_tune(model, data, fine_tuning, teacher=teacher, callbacks=[callback], required_steps=steps.end)
+
+    return train
+
+
+def _prune_keras3(
+    model: Any, sparsity: Sparsity, steps: PruningSteps, from_level: float, train: Callable[..., None]
+) -> Any:
+    weights = [weight for found in prunable_layers(model, sparsity).values() for weight in found]
+    work = GradualPruning(weights, sparsity, steps, from_level)
+    train(model, work.callback(keras_of(model)))
+    return model
+
+
+def _prune_tf_keras(
+    model: Any, sparsity: Sparsity, steps: PruningSteps, from_level: float, train: Callable[..., None]
+) -> Any:
     import tensorflow_model_optimization as tfmot
 
-    seed_everything(fine_tuning.seed)
-    steps = PruningSteps.count(row_count(data.inputs), fine_tuning)
     schedule = tfmot.sparsity.keras.PolynomialDecay(
         initial_sparsity=from_level,
         final_sparsity=sparsity.level,
@@ -97,35 +137,18 @@ def prune(
         end_step=steps.end,
         frequency=steps.frequency,
     )
-    prunable = prunable_layers(model)
-    if not prunable:
-        raise CandidateError("the model has no layer whose weights can be pruned")
-    wrapped = _wrap(model, schedule, prunable)
-    fine_tune(wrapped, data, fine_tuning, teacher=teacher, callbacks=[tfmot.sparsity.keras.UpdatePruningStep()])
-    stripped = tfmot.sparsity.keras.strip_pruning(wrapped)
-    _check_reached(stripped, sparsity.level)
-    keras.backend.clear_session()
-    return stripped
+    options: dict[str, Any] = {"pruning_schedule": schedule}
+    if sparsity.pattern is Pattern.BLOCK:
+        options |= {"block_size": (BLOCK, 1), "block_pooling_type": "AVG"}
+    if sparsity.pattern is Pattern.N_OF_M:
+        # The toolkit's "m by n" are m zeros among n.
+        options |= {"sparsity_m_by_n": (round(sparsity.level * sparsity.of), sparsity.of)}
+    wrapped = _wrap(model, options, prunable_layers(model, sparsity))
+    train(wrapped, tfmot.sparsity.keras.UpdatePruningStep())
+    return tfmot.sparsity.keras.strip_pruning(wrapped)
 
 
-def prunable_layers(model: Any) -> dict[str, list[Any]]:
-    """The weights that `tfmot` prunes, by the name of their layer, those of nested models too; empty if none."""
-    import_tensorflow()
-    from tensorflow_model_optimization.python.core.sparsity.keras import prunable_layer, prune_registry
-
-    registry = prune_registry.PruneRegistry
-    found: dict[str, list[Any]] = {}
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            found |= prunable_layers(layer)
-        elif isinstance(layer, prunable_layer.PrunableLayer):
-            found[layer.name] = list(layer.get_prunable_weights())
-        elif registry.supports(layer):
-            found[layer.name] = list(registry.make_prunable(layer).get_prunable_weights())
-    return {name: weights for name, weights in found.items() if weights}
-
-
-def _wrap(model: Any, schedule: Any, prunable: Collection[str]) -> Any:
+def _wrap(model: Any, options: dict[str, Any], prunable: Collection[str]) -> Any:
     """Wraps the prunable layers, and those only, so that a layer that `tfmot` does not know stays as it is."""
     keras = import_keras()
     import tensorflow_model_optimization as tfmot
@@ -134,16 +157,30 @@ def _wrap(model: Any, schedule: Any, prunable: Collection[str]) -> Any:
         if hasattr(layer, "layers"):
             return keras.models.clone_model(layer, clone_function=wrap)
         if layer.name in prunable:
-            return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)
+            return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
         return layer
 
     return keras.models.clone_model(model, clone_function=wrap)
 
 
-def _check_reached(model: Any, sparsity: float) -> None:
-    for name, weights in prunable_layers(model).items():
+def _check_reached(model: Any, sparsity: Sparsity) -> None:
+    for name, weights in prunable_layers(model, sparsity).items():
         for weight in map(np.asarray, weights):
-            reached = 1.0 - np.count_nonzero(weight) / weight.size
-            # tfmot prunes a whole number of a tensor's weights, rounded.
-            if reached < sparsity - 1.0 / weight.size:
-                raise CandidateError(f"pruning to {sparsity:g} ended at {reached:.4f} in layer {name}")
+            groups, reached = _reached(weight, sparsity)
+            # A whole number of a tensor's weights or blocks is pruned, rounded; of n of m it is exact.
+            if reached < sparsity.level - (0 if sparsity.pattern is Pattern.N_OF_M else 1.0 / groups):
+                raise CandidateError(f"pruning to {sparsity.value} ended at {reached:.4f} in layer {name}")
+
+
+def _reached(weight: NDArray[Any], sparsity: Sparsity) -> tuple[int, float]:
+    """Into how many groups the pattern divides a kernel, and the level that it has of it.
+
+    For `n:m` that is the level of the group with the fewest zeros.
+    """
+    if sparsity.pattern is Pattern.UNSTRUCTURED:
+        return weight.size, 1.0 - np.count_nonzero(weight) / weight.size
+    size = BLOCK if sparsity.pattern is Pattern.BLOCK else sparsity.of
+    groups = np.moveaxis(weight, -2, -1).reshape(-1, size)
+    if sparsity.pattern is Pattern.BLOCK:
+        return len(groups), float(np.mean(~groups.any(axis=1)))
+    return len(groups), float(np.mean(groups == 0, axis=1).min())
