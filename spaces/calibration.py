@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from litefront.spaces.dimension import Capabilities, Dimension, checked_choice, checked_whole_number
+from litefront.spaces.rows import Rows, row_count, take_rows
 
-__all__ = ["CALIBRATION", "CALIBRATION_ROWS", "Calibration"]
+if TYPE_CHECKING:
+    from litefront.spaces.model_calls import ModelCalls
+
+__all__ = ["CALIBRATION", "CALIBRATION_ROWS", "Calibration", "TailQuantiles", "calibrate", "calibration_rows"]
 
 
 class Calibration(StrEnum):
@@ -15,9 +22,116 @@ class Calibration(StrEnum):
     MIN_MAX = "min_max"
     """The lowest and the highest."""
     PERCENTILE = "percentile"
-    """What all but one in ten thousand lie within."""
+    """What all but one in ten thousand at either end lie within."""
     MOVING_AVERAGE = "moving_average"
     """The extremes of each call, averaged with those of the calls before."""
+
+
+_TAIL = 1e-4
+
+
+def calibration_rows(rows: Rows, count: int) -> Rows:
+    """Evenly spaced rows, in their order.
+
+    Args:
+        rows: All representative rows.
+        count: How many to take; all, if there are no more.
+    """
+    total = row_count(rows)
+    if count >= total:
+        return rows
+    return take_rows(rows, np.arange(count) * total // count)
+
+
+def calibrate(
+    float_tflite: bytes, recipe: list[dict[str, Any]], rows: Rows, calibration: Calibration
+) -> dict[str, dict[str, np.ndarray]]:
+    """The range of each activation that a recipe asks for, in the quantizer's form (`min` and `max` by tensor name).
+
+    The moving average is the quantizer's own default: it depends on the order of the rows and on the batch, and clips
+    what is rare. On a tiny classifier the largest difference of int8 was 0.124 at batch 1, 0.006 at batch 4.
+
+    Args:
+        float_tflite: The float model.
+        recipe: The quantizer's rules.
+        rows: The representative rows.
+        calibration: How the ranges follow from the values seen.
+
+    Raises:
+        CandidateError: If the rows do not fit the model's inputs.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    from litefront.spaces.flatbuffer import add_signature
+    from litefront.spaces.model_calls import ModelCalls
+
+    content = add_signature(float_tflite)
+    rules = recipe_manager.RecipeManager()
+    rules.load_quantization_recipe(recipe)
+    averaged = calibration is Calibration.MOVING_AVERAGE
+    update = qsv_utils.moving_average_update if averaged else qsv_utils.min_max_update
+    work = calibrator.Calibrator(content, num_threads=1, qsv_update_func=update)
+    model = ModelCalls(content, preserve_tensors=True)
+    work.calibrate({model.signature: list(model.split(rows))}, rules)
+    ranges: dict[str, dict[str, np.ndarray]] = work.get_model_qsvs()
+    if calibration is Calibration.PERCENTILE:
+        _cut_tails(ranges, model, rows)
+    return ranges
+
+
+def _cut_tails(ranges: dict[str, dict[str, np.ndarray]], model: ModelCalls, rows: Rows) -> None:
+    """Narrows the ranges of the main graph's float tensors, in place; those of other graphs keep their extremes."""
+    details = {detail["name"]: detail for detail in model.interpreter.get_tensor_details() if detail["name"] in ranges}
+    floats = {name: detail for name, detail in details.items() if detail["dtype"] == np.float32}
+    calls = -(-row_count(rows) // model.batch_size)
+    tails = {name: TailQuantiles(calls * int(np.prod(detail["shape"])), _TAIL) for name, detail in floats.items()}
+    for call in model.split(rows):
+        model.run(call)
+        for name, detail in floats.items():
+            tails[name].add(model.interpreter.get_tensor(detail["index"]))
+    for name, tail in tails.items():
+        shape = ranges[name]["min"].shape
+        low, high = tail.range()
+        ranges[name]["min"] = np.full(shape, low, np.float32)
+        ranges[name]["max"] = np.full(shape, high, np.float32)
+
+
+class TailQuantiles:
+    """The exact quantiles `share` and `1 - share` of many values, of which only the outermost are kept.
+
+    The memory is `2 * share` of the values, and the order in which they come does not matter.
+
+    Args:
+        count: How many values there will be.
+        share: The lower quantile, as a fraction.
+    """
+
+    def __init__(self, count: int, share: float) -> None:
+        # By linear interpolation between the two nearest ranks, as numpy's default has it.
+        self._position = share * (count - 1)
+        self._kept = min(count, int(self._position) + 2)
+        self._low = self._high = np.empty(0, np.float32)
+
+    def add(self, values: np.ndarray) -> None:
+        """Takes values of any shape."""
+        flat = np.asarray(values, np.float32).reshape(-1)
+        # Both at once would sort what stands between; two selections are linear.
+        self._low = _smallest(np.concatenate([self._low, _smallest(flat, self._kept)]), self._kept)
+        self._high = -_smallest(np.concatenate([-self._high, _smallest(-flat, self._kept)]), self._kept)
+
+    def range(self) -> tuple[float, float]:
+        """The two quantiles."""
+        return self._interpolated(np.sort(self._low)), -self._interpolated(np.sort(-self._high))
+
+    def _interpolated(self, ascending: np.ndarray) -> float:
+        rank = int(self._position)
+        below, above = float(ascending[rank]), float(ascending[min(rank + 1, len(ascending) - 1)])
+        return below + (self._position - rank) * (above - below)
+
+
+def _smallest(values: np.ndarray, count: int) -> np.ndarray:
+    return values if len(values) <= count else np.partition(values, count - 1)[:count]
 
 
 def _parse(value: object) -> Calibration:
@@ -34,3 +148,4 @@ def _refusal(_choice: object, _capabilities: Capabilities) -> str | None:
 
 CALIBRATION = Dimension("calibration", default=Calibration.MIN_MAX, parse=_parse, refusal=_refusal)
 CALIBRATION_ROWS = Dimension("calibration_rows", default=200, parse=_parse_rows, refusal=_refusal)
+"""Rows are evenly spaced over the representative ones."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from litefront.spaces.calibration import Calibration, calibrate
 from litefront.spaces.dimension import Capabilities, Dimension, checked_choice
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.muted_stderr import muted_stderr
@@ -20,7 +21,12 @@ from litefront.spaces.muted_stderr import muted_stderr
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["QUANTIZATION", "Quantization", "quantize"]
+    from litefront.spaces.rows import Rows
+
+__all__ = ["QUANTIZATION", "Quantization", "Ranges", "activation_ranges", "apply_recipe", "prepare", "quantize"]
+
+Ranges = dict[str, dict[str, "np.ndarray"]]
+"""The lowest and highest value of each activation, by tensor name, as the quantizer takes them."""
 
 
 class Quantization(StrEnum):
@@ -92,102 +98,96 @@ _WEIGHT_TYPES = {
 
 
 def quantize(
-    float_tflite: bytes, quantization: Quantization, *, representative_dataset: np.ndarray | None = None
+    float_tflite: bytes,
+    quantization: Quantization,
+    *,
+    representative_dataset: Rows | None = None,
+    calibration: Calibration = Calibration.MIN_MAX,
+    fragile: Collection[str] = (),
 ) -> bytes:
     """Quantizes a float `.tflite`; inputs and outputs stay float32, so that every cell is a drop-in for the others.
 
     Args:
         float_tflite: The float model, with a static batch.
         quantization: What to make of it; float32 gives the model back unchanged.
-        representative_dataset: Rows of the model's input, shape `(rows, ...)`; needed for the static-range modes.
+        representative_dataset: Rows of the model's inputs; needed for the static-range modes.
+        calibration: How the ranges of activations follow from these rows.
+        fragile: For the mixed modes the operators to spare, by the names of their output tensors.
 
     Returns:
-        The quantized model.
+        The quantized model, seen to load.
+
+    Raises:
+        CandidateError: If the quantizer refuses the model, or the interpreter what it made.
+    """
+    if quantization is Quantization.FLOAT32:
+        return float_tflite
+    from litefront.spaces.model_calls import ModelCalls
+
+    prepared = prepare(float_tflite, quantization)
+    ranges = None
+    if quantization.is_static_range:
+        assert representative_dataset is not None, "the space refuses static range without a data set"
+        ranges = activation_ranges(prepared, quantization, representative_dataset, calibration)
+    content = apply_recipe(prepared, quantization, ranges, fragile)
+    ModelCalls(content)
+    return content
+
+
+def prepare(float_tflite: bytes, quantization: Quantization) -> bytes:
+    """The model with what the quantizer needs: a signature, and embeddings that are looked up."""
+    from litefront.spaces.embedding_lookup import look_embeddings_up
+    from litefront.spaces.flatbuffer import add_signature
+
+    signed = add_signature(float_tflite)
+    # A float16 table is cast whole at each start, and takes twice the memory while it runs: not what it is for.
+    return signed if quantization is Quantization.FLOAT16 else look_embeddings_up(signed)
+
+
+def activation_ranges(
+    float_tflite: bytes, quantization: Quantization, representative_dataset: Rows, calibration: Calibration
+) -> Ranges:
+    """The ranges that a static-range mode needs; those of `int8` serve the mixed modes with any operators spared.
+
+    Raises:
+        CandidateError: If the quantizer refuses the model or the rows.
+    """
+    from litefront.spaces.quantization_recipes import recipe
+
+    with _refusals_as_errors(quantization):
+        return calibrate(float_tflite, recipe(quantization), representative_dataset, calibration)
+
+
+def apply_recipe(
+    float_tflite: bytes, quantization: Quantization, ranges: Ranges | None, fragile: Collection[str] = ()
+) -> bytes:
+    """Quantizes a prepared model with ranges that are known.
 
     Raises:
         CandidateError: If the quantizer refuses the model.
     """
-    if quantization is Quantization.FLOAT32:
-        return float_tflite
     from ai_edge_quantizer import quantizer
 
     from litefront.spaces.dead_filters import repair_dead_filters
+    from litefront.spaces.quantization_recipes import recipe
+    from litefront.spaces.quantization_support import operators_without_blocks
+    from litefront.spaces.tflite_graph import TfliteGraph
 
-    with _silence():
-        try:
-            work = quantizer.Quantizer(float_tflite, _recipe(quantization))
-            calibration = None
-            if work.need_calibration:
-                assert representative_dataset is not None, "the space refuses static range without a data set"
-                calibration = _calibrate(float_tflite, _recipe(quantization), representative_dataset)
-            content = bytes(work.quantize(calibration, enable_progress_report=False).quantized_model)
-        except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
-            raise CandidateError(f"the quantizer refused {quantization}: {error}") from error
+    blockwise = quantization is Quantization.DYNAMIC_INT4_BLOCK32
+    spared = operators_without_blocks(TfliteGraph(float_tflite)) if blockwise else fragile
+    with _refusals_as_errors(quantization):
+        work = quantizer.Quantizer(float_tflite, recipe(quantization, spared))
+        content = bytes(work.quantize(ranges, enable_progress_report=False).quantized_model)
     return repair_dead_filters(content, float_tflite) if quantization.is_static_range else content
 
 
-def _recipe(quantization: Quantization) -> list[dict[str, Any]]:
-    """The `ai-edge-quantizer` recipe of a mode; later rules win."""
-    from ai_edge_quantizer import recipe
-
-    if quantization is Quantization.FLOAT16:
-        config = {
-            "weight_tensor_config": {"num_bits": 16, "dtype": "FLOAT"},
-            "compute_precision": "FLOAT",
-            "explicit_dequantize": True,
-        }
-        return [{"regex": ".*", "operation": "*", "algorithm_key": "float_casting", "op_config": config}]
-    recipes = {
-        Quantization.DYNAMIC_INT8: recipe.dynamic_wi8_afp32,
-        Quantization.INT8: recipe.static_wi8_ai8,
-        Quantization.INT16X8: recipe.static_wi8_ai16,
-        Quantization.WEIGHT_ONLY_INT8: recipe.weight_only_wi8_afp32,
-        Quantization.DYNAMIC_INT4: recipe.dynamic_wi4_afp32,
-    }
-    rules: list[dict[str, Any]] = list(recipes[quantization]())
-    if quantization.is_static_range:
-        rules += [
-            {"regex": ".*", "operation": edge, "algorithm_key": "no_quantize", "op_config": {}}
-            for edge in ("INPUT", "OUTPUT")
-        ]
-    return rules
-
-
-def _calibrate(float_tflite: bytes, recipe: list[dict[str, Any]], representative_dataset: np.ndarray) -> Any:
-    """The range of each tensor over the representative rows: the lowest and highest value seen.
-
-    The quantizer's own default is a moving average over calls. It depends on the order of the rows and on the batch,
-    and clips what is rare: on a tiny classifier the largest difference of int8 was 0.124 at batch 1, 0.006 at batch 4.
-    """
-    from ai_edge_quantizer import calibrator, recipe_manager
-    from ai_edge_quantizer.utils import qsv_utils
-
-    rules = recipe_manager.RecipeManager()
-    rules.load_quantization_recipe(recipe)
-    work = calibrator.Calibrator(float_tflite, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    work.calibrate(_calibration_samples(float_tflite, representative_dataset), rules)
-    return work.get_model_qsvs()
-
-
-def _calibration_samples(
-    float_tflite: bytes, representative_dataset: np.ndarray
-) -> dict[str | None, list[dict[str, np.ndarray]]]:
-    """The representative rows as calls of the model's signature, each of the model's static batch.
-
-    A last group that is too short is filled up with the first rows, so that every row is seen.
-    """
-    import numpy as np
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=float_tflite)
-    batch = int(interpreter.get_input_details()[0]["shape"][0])
-    signatures = interpreter.get_signature_list()
-    if not signatures:
-        raise CandidateError("the `.tflite` has no signature, which calibration needs")
-    name, signature = next(iter(signatures.items()))
-    groups = -(-len(representative_dataset) // batch)
-    rows = np.resize(representative_dataset, (groups * batch, *representative_dataset.shape[1:]))
-    return {name: [{signature["inputs"][0]: group} for group in np.split(rows, groups)]}
+@contextlib.contextmanager
+def _refusals_as_errors(quantization: Quantization) -> Iterator[None]:
+    with _silence():
+        try:
+            yield
+        except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+            raise CandidateError(f"the quantizer refused {quantization}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 
-__all__ = ["GraphFacts", "OperatorFacts", "TensorFacts", "TfliteGraph"]
+__all__ = ["GraphFacts", "OperatorFacts", "TensorFacts", "TfliteGraph", "operator_number"]
 
 _TYPE_NAMES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _OPERATOR_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
@@ -113,6 +113,11 @@ class OperatorFacts:
     outputs: tuple[int, ...]
     tensors: tuple[TensorFacts, ...]
 
+    @property
+    def output_name(self) -> str:
+        """The name of its first output, by which the quantizer's rules know an operator."""
+        return self.tensors[self.outputs[0]].name if self.outputs else ""
+
     def kernel(self) -> TensorFacts | None:
         """The constant weights of this operator, seen through a DEQUANTIZE; None if it has none."""
         position = _KERNELS.get(self.name)
@@ -199,20 +204,19 @@ class TfliteGraph:
         prunable = [op.kernel() for op in self.operators if op.name in _PRUNABLE_KERNELS]
         kernels = [kernel for op in self.operators if (kernel := op.kernel()) is not None]
         computing = [op for op in self.operators if op.name not in ("QUANTIZE", "DEQUANTIZE")]
-        as_asked = sum(kernel.elements for kernel in kernels if kernel.type == quantization.weight_type)
+        as_asked = [op.kernel() for op in self.operators if _is_as_asked(op, quantization)]
         return GraphFacts(
             prunable_sparsity=_sparsity(kernel for kernel in prunable if kernel is not None),
             overall_sparsity=_sparsity(self.constants),
-            quantized_share=_ratio(as_asked, sum(kernel.elements for kernel in kernels)),
+            quantized_share=_ratio(_elements(as_asked), _elements(kernels)),
             ops=len(computing),
             ops_quantized=sum(self._is_quantized(op, quantization) for op in computing),
         )
 
     def _is_quantized(self, op: OperatorFacts, quantization: Quantization) -> bool:
         if quantization.is_static_range:
-            return all(op.tensors[index].type == quantization.activation_type for index in op.outputs)
-        kernel = op.kernel()
-        return kernel is not None and kernel.type == quantization.weight_type != "FLOAT32"
+            return all(op.tensors[index].type in _activation_types(quantization) for index in op.outputs)
+        return quantization is not Quantization.FLOAT32 and _is_as_asked(op, quantization)
 
     @cached_property
     def operators(self) -> tuple[OperatorFacts, ...]:
@@ -271,6 +275,28 @@ class TfliteGraph:
         code = self._model.OperatorCodes(operator.OpcodeIndex())
         # Operators beyond 126 stand in the second field; older files fill the first only.
         return str(_OPERATOR_NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "UNKNOWN"))
+
+
+def operator_number(name: str) -> int:
+    """An operator's number in the `.tflite` schema."""
+    return int(getattr(schema.BuiltinOperator, name))
+
+
+def _is_as_asked(op: OperatorFacts, quantization: Quantization) -> bool:
+    """Whether an operator has weights, and these are stored in the type that was asked for."""
+    kernel = op.kernel()
+    four_bit_table = quantization is Quantization.DYNAMIC_INT8_EMBEDDING_INT4 and op.name == "EMBEDDING_LOOKUP"
+    return kernel is not None and kernel.type == ("INT4" if four_bit_table else quantization.weight_type)
+
+
+def _activation_types(quantization: Quantization) -> tuple[str, ...]:
+    """The types of which an operator of a static range has its outputs."""
+    spared = ("INT16",) if quantization is Quantization.MIXED_INT16X8 else ()
+    return (quantization.activation_type, *spared)
+
+
+def _elements(tensors: Iterable[TensorFacts | None]) -> int:
+    return sum(tensor.elements for tensor in tensors if tensor is not None)
 
 
 def _sparsity(tensors: Iterator[TensorFacts]) -> float:
