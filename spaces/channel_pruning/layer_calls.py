@@ -51,8 +51,9 @@ class LayerCall:
 
 def kind_of(layer: Any) -> str:
     """The class name of one of Keras' own layers; empty for custom layers, nested models and plain operations."""
-    path = type(layer).__module__.split(".")
-    return type(layer).__name__ if path[0] in ("keras", "tf_keras") and "layers" in path else ""
+    library, *path = type(layer).__module__.split(".")
+    own = library in ("keras", "tf_keras") and ("layers" in path or path[-1:] == ["input_layer"])
+    return type(layer).__name__ if own else ""
 
 
 def layer_calls(model: Any) -> list[LayerCall]:

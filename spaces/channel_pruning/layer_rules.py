@@ -97,10 +97,12 @@ class Following:
 
     @property
     def input(self) -> Labels:
-        """The features of the only input."""
-        if len(self.call.inputs) != 1:
-            raise NotFollowedError(f"takes {len(self.call.inputs)} tensors")
-        return self.features(self.call.inputs[0])
+        """The features of the only input; a mask says which positions count, and has no features."""
+        mask = self.call.arguments.get("mask")
+        first, *others = (tensor for tensor in self.call.inputs if tensor is not mask)
+        if others:
+            raise NotFollowedError(f"takes {1 + len(others)} tensors")
+        return self.features(first)
 
     def setting(self, name: str, default: Any = None) -> Any:
         """An attribute of the layer."""

@@ -76,9 +76,10 @@ def channels_to_remove(
         The numbers of the channels; whole tiles of each group, the least important first, as near to `features` as
         tiles and least sizes allow.
     """
-    worth = importance / np.maximum(costs, 1.0) ** settings.cost_exponent
+    exponent = settings.cost_exponent if settings.by_loss else 0.0
+    worth = importance / np.maximum(costs, 1.0) ** exponent
     blocks = [
-        (worth[block].mean() / group.features, block, group.features)
+        (worth[block].mean() / group.features ** (1 - exponent), block, group.features)
         for group in groups.groups
         for block in _blocks(group, worth, least[group.name])
     ]

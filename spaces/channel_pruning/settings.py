@@ -30,8 +30,8 @@ class ChannelPruning:
         iterations: In how many steps the channels go, with training after each; the share that is kept falls by the
             same factor in each.
         rows: Training rows that the Taylor term is measured on.
-        cost_exponent: Importance is divided by the multiply-accumulates of a channel to this power: 0 only looks at what
-            is lost, 1 at what is lost for the time that is won.
+        cost_exponent: The Taylor term is divided by the multiply-accumulates of a channel to this power: 0 only looks
+            at what is lost, 1 at what is lost for the time that is won. Norms are no losses, and are not divided.
         minimum_share: Share of its channels that every group keeps.
         normalised_too: Whether features may go over which a layer normalisation averages. What is left is then
             normalised by other statistics, so that even a feature that is always zero is missed.
@@ -52,3 +52,8 @@ class ChannelPruning:
             raise ValueError(f"`iterations >= 1` and `rows >= 1` must hold, but got {self}.")
         if not 0 <= self.cost_exponent <= 1 or not 0 <= self.minimum_share < 1:
             raise ValueError(f"`0 <= cost_exponent <= 1` and `0 <= minimum_share < 1` must hold, but got {self}.")
+
+    @property
+    def by_loss(self) -> bool:
+        """Whether importance is a change of the loss."""
+        return self.importance is Importance.TAYLOR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def without_channels(model: Any, groups: ChannelGroups, removed: Labels) -> Any:
     def smaller_inside(layer: Any) -> Any:
         return keras.models.clone_model(layer) if hasattr(layer, "layers") else _built_again(layer, LayerChannels(), removed)
 
-    pruned = keras.models.clone_model(model, clone_function=smaller)
+    pruned = keras.models.clone_model(model, input_tensors=_named_inputs(keras, model), clone_function=smaller)
     for layer in model.layers:
         weights = _sliced(layer.get_weights(), groups.layers.get(layer.name, LayerChannels()), removed)
         if weights:
@@ -56,14 +57,31 @@ def without_channels(model: Any, groups: ChannelGroups, removed: Labels) -> Any:
     return pruned
 
 
+def _named_inputs(keras: Any, model: Any) -> Any:
+    """Inputs of the layers' names, where the Keras would take others; None where it does not."""
+    if keras.__name__ != "keras" or isinstance(model, keras.Sequential):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history[0].name),
+        model.input,
+    )
+
+
 def _built_again(layer: Any, channels: LayerChannels, removed: Labels) -> Any:
+    if type(layer).__name__ == "Lambda":
+        # Its functions would go through their byte code, which Keras 3 does not take back.
+        functions = {"function": layer.function, "mask": layer.mask, "output_shape": layer._output_shape}
+        return type(layer)(**functions, arguments=layer.arguments, name=layer.name)
     config = layer.get_config()
     for key, labels in channels.sizes.items():
         config[key] = _left(labels, removed)
+    smaller = any(_left(labels, removed) < len(labels) for labels in channels.shapes.values())
     for key, labels in channels.shapes.items():
-        # An attention layer has a default for its output's shape, and remembers its inputs' in one Keras only.
-        if key in config and (config[key] is not None or _left(labels, removed) < len(labels)):
-            config[key] = (*tuple(config[key] or ())[:-1], _left(labels, removed))
+        # Attention layers remember the shapes of their inputs in one Keras only, and have their query's size as the
+        # default of their output's, which must not follow it where the query loses other features.
+        if key in config and (config[key] is not None or smaller):
+            sizes = config[key] if isinstance(config[key], Iterable) else ()
+            config[key] = (*tuple(sizes)[:-1], _left(labels, removed))
     for key in [key for key in config if key.endswith("activation")]:
         # A user's own function cannot be found by the name that stands in the config.
         config[key] = getattr(layer, key, config[key])
