@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
+from litefront.spaces.calibration import calibration_rows
 from litefront.spaces.fine_tuning import FineTuning
-from litefront.spaces.rows import Rows, evenly_spaced
+from litefront.spaces.rows import Rows
 
 __all__ = ["Dataset", "Task"]
 
@@ -79,8 +80,8 @@ class Task:
             count: How many, or all if there are fewer.
         """
         if self.representative is not None:
-            return evenly_spaced(self.representative, count)
-        return None if self.training is None else evenly_spaced(self.training.inputs, count)
+            return calibration_rows(self.representative, count)
+        return None if self.training is None else calibration_rows(self.training.inputs, count)
 
     def training_refusal(self) -> str | None:
         """Why a model cannot be trained further with this task's data, or None if it can."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litefront.spaces.errors import CandidateError, InputError
+from litefront.spaces.errors import InputError
 from litefront.spaces.rows import Rows, row_count, take_rows
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
 from litefront.spaces.training_watch import TrainingWatch

@@ -24,7 +24,7 @@ from litefront.spaces.gradual_pruning import GradualPruning
 from litefront.spaces.prunable_weights import BLOCK, prunable_layers, pruning_refusal, unprunable_layers
 from litefront.spaces.rows import row_count
 from litefront.spaces.sparsity import Pattern, Sparsity
-from litefront.spaces.tensorflow_environment import import_keras, seed_everything
+from litefront.spaces.tensorflow_environment import import_keras
 
 __all__ = ["PruningSteps", "prunable_layers", "prune", "pruning_refusal", "unprunable_layers"]
 

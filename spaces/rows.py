@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "evenly_spaced", "row_count", "take_rows"]
+__all__ = ["Rows", "row_count", "take_rows"]
 
 Rows = NDArray[Any] | Mapping[str, NDArray[Any]]
 """Shape `(rows, ...)`, or such an array for each input of the model by its name."""
@@ -24,9 +24,3 @@ def take_rows(rows: Rows, picked: NDArray[np.integer[Any]] | slice) -> Rows:
     if isinstance(rows, Mapping):
         return {name: array[picked] for name, array in rows.items()}
     return np.asarray(rows[picked])
-
-
-def evenly_spaced(rows: Rows, count: int) -> Rows:
-    """So many of the rows, the first and the last among them; all if there are fewer."""
-    total = row_count(rows)
-    return take_rows(rows, np.linspace(0, total - 1, min(total, count)).astype(int))

@@ -123,8 +123,7 @@ Rule = Callable[[Following], Labels]
 
 # Activations that work on each feature by itself.
 _ELEMENTWISE = frozenset(
-    "linear relu relu6 leaky_relu elu selu celu gelu sigmoid hard_sigmoid log_sigmoid tanh hard_tanh tanh_shrink "
-    "hard_shrink soft_shrink softplus softsign squareplus exponential swish silu hard_swish hard_silu mish".split()
+    ["linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "sigmoid", "hard_sigmoid", "log_sigmoid", "tanh", "hard_tanh", "tanh_shrink", "hard_shrink", "soft_shrink", "softplus", "softsign", "squareplus", "exponential", "swish", "silu", "hard_swish", "hard_silu", "mish"]
 )
 
 
@@ -385,7 +384,7 @@ RULES: Mapping[str, Rule] = {
         f"{kind}{rank}D": _spatial
         for rank in (1, 2, 3)
         for kind in (
-            "MaxPooling AveragePooling GlobalMaxPooling GlobalAveragePooling ZeroPadding Cropping UpSampling".split()
+            ["MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling", "ZeroPadding", "Cropping", "UpSampling"]
         )
     },
 }
