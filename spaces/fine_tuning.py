@@ -216,9 +216,8 @@ def _targets(data: TrainingData, settings: FineTuning, teacher: Any, keras: Modu
     labels = data.labels
     if labels is None and settings.distillation < 1:
         raise InputError("Training data without labels needs `distillation` to be 1, so that the float model teaches.")
-    if not settings.distillation:
-        assert labels is not None
-        return _Targets(lambda picked: labels[picked], data.loss)
+    if labels is not None and not settings.distillation:
+        return _Targets(labels.__getitem__, data.loss)
     assert teacher is not None, "the stages hand the float model in where the settings ask for it"
     from litefront.spaces.distillation import distillation_loss, output_kinds
 

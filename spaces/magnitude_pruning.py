@@ -23,6 +23,7 @@ from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune, ke
 from litefront.spaces.gradual_pruning import GradualPruning
 from litefront.spaces.prunable_weights import BLOCK, prunable_layers, pruning_refusal, unprunable_layers
 from litefront.spaces.rows import row_count
+from litefront.spaces.shared_values import SharedValues
 from litefront.spaces.sparsity import Pattern, Sparsity
 from litefront.spaces.tensorflow_environment import import_keras
 
@@ -110,8 +111,8 @@ def prune(
 
 
 def _trainer(data: TrainingData, fine_tuning: FineTuning, teacher: Any, steps: PruningSteps) -> Callable[..., None]:
-    def train(model: Any, callback: Any) -> None:
-        fine_tune(model, data, fine_tuning, teacher=teacher, callbacks=[callback], required_steps=steps.end)
+    def train(model: Any, *callbacks: Any) -> None:
+        fine_tune(model, data, fine_tuning, teacher=teacher, callbacks=callbacks, required_steps=steps.end)
 
     return train
 
@@ -143,8 +144,15 @@ def _prune_tf_keras(
     if sparsity.pattern is Pattern.N_OF_M:
         # The toolkit's "m by n" are m zeros among n.
         options |= {"sparsity_m_by_n": (round(sparsity.level * sparsity.of), sparsity.of)}
-    wrapped = _wrap(model, options, prunable_layers(model, sparsity))
-    train(wrapped, tfmot.sparsity.keras.UpdatePruningStep())
+    prunable = prunable_layers(model, sparsity)
+    # The toolkit takes a new mask from weights that have just been updated, where a zero may have grown.
+    pruned_already = [weight for found in prunable.values() for weight in found] if from_level else []
+    wrapped = _wrap(model, options, prunable)
+    train(
+        wrapped,
+        tfmot.sparsity.keras.UpdatePruningStep(),
+        SharedValues(pruned_already, zeros_only=True).callback(import_keras()),
+    )
     return tfmot.sparsity.keras.strip_pruning(wrapped)
 
 

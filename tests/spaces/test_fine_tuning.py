@@ -97,18 +97,16 @@ def test_a_model_learns_its_labels(keras: ModuleType) -> None:
 def test_the_same_seed_trains_the_same(keras: ModuleType) -> None:
     settings = FineTuning(epochs=2, batch_size=16, seed=3, distillation=0.5, validation_share=0.25)
 
-    def trained(seed: int) -> list[np.ndarray]:
+    def trained() -> list[np.ndarray]:
         model = net(keras, seed=1, dropout=0.5)
-        fine_tune(model, CLASSES, FineTuning(**vars(settings) | {"seed": seed}), teacher=net(keras, seed=5))
+        fine_tune(model, CLASSES, settings, teacher=net(keras, seed=5))
         return [np.array(variable) for variable in model.weights]
 
-    first, second, other = trained(3), trained(3), trained(4)
-    for one, again in zip(first, second, strict=True):
+    for one, again in zip(trained(), trained(), strict=True):
         np.testing.assert_array_equal(one, again)
-    assert any((one != another).any() for one, another in zip(first, other, strict=True))
 
 
-def test_frozen_layers_stay_as_they_are(keras: ModuleType) -> None:
+def test_frozen_layers_stay_as_they_are_and_the_model_can_be_saved(keras: ModuleType, tmp_path: Path) -> None:
     model = net(keras)
     model.get_layer("body").trainable = False
     before = [np.array(variable) for variable in model.get_layer("body").weights]
@@ -117,6 +115,9 @@ def test_frozen_layers_stay_as_they_are(keras: ModuleType) -> None:
     for one, other in zip(before, model.get_layer("body").weights, strict=True):
         np.testing.assert_array_equal(one, np.array(other))
     assert (np.array(model.get_layer("head").weights[0]) != head).any()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(np.asarray(loaded(INPUTS)), np.asarray(model(INPUTS)))
 
 
 def test_several_inputs_come_by_name(keras: ModuleType) -> None:
@@ -144,14 +145,6 @@ def test_labels_of_one_figure_a_row_are_not_spread_against_each_other(keras: Mod
     assert np.corrcoef(np.asarray(model(INPUTS))[:, 0], figures)[0, 1] > 0.99
 
 
-def test_a_trained_model_can_be_saved(keras: ModuleType, tmp_path: Path) -> None:
-    model = net(keras)
-    fine_tune(model, CLASSES, FineTuning(epochs=1, distillation=0.5), teacher=net(keras, seed=5))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_array_equal(np.asarray(loaded(INPUTS)), np.asarray(model(INPUTS)))
-
-
 def test_what_is_no_keras_model_is_refused() -> None:
     with pytest.raises(InputError, match="must be one of tf_keras or Keras 3, but got"):
         keras_of(object())
@@ -160,26 +153,15 @@ def test_what_is_no_keras_model_is_refused() -> None:
 # ---------------------------------------------------------------------------------------------------- distillation
 
 
-@pytest.mark.parametrize(("last", "kind"), [("softmax", "softmax"), ("sigmoid", "sigmoid"), (None, "linear")])
-def test_a_teacher_is_learned_without_labels(keras: ModuleType, last: Any, kind: str) -> None:
-    teacher, model = net(keras, seed=5, last=last), net(keras, seed=1, last=last)
-    assert output_kinds(teacher) == [kind]
-    wanted = np.asarray(teacher(INPUTS))
-    before = np.abs(np.asarray(model(INPUTS)) - wanted).mean()
-    settings = FineTuning(epochs=60, batch_size=16, learning_rate=0.02, distillation=1.0)
-    fine_tune(model, UNLABELLED, settings, teacher=teacher)
-    assert np.abs(np.asarray(model(INPUTS)) - wanted).mean() < before / 3
-
-
-def test_several_outputs_are_learned_from_the_teacher(keras: ModuleType) -> None:
-    def two(seed: int) -> Any:
+def test_answers_of_each_kind_are_learned_without_labels(keras: ModuleType) -> None:
+    def three(seed: int) -> Any:
         keras.utils.set_random_seed(seed)
         given = keras.layers.Input((6,))
-        layers = [keras.layers.Dense(3, activation="softmax")(given), keras.layers.Dense(2)(given)]
-        return keras.Model(given, layers)
+        heads = [keras.layers.Dense(3, activation=activation) for activation in ("softmax", "sigmoid", None)]
+        return keras.Model(given, [head(given) for head in heads])
 
-    teacher, model = two(5), two(1)
-    assert output_kinds(teacher) == ["softmax", "linear"]
+    teacher, model = three(5), three(1)
+    assert output_kinds(teacher) == ["softmax", "sigmoid", "linear"]
     before = [np.abs(np.asarray(a) - b).mean() for a, b in zip(model(INPUTS), teacher(INPUTS), strict=True)]
     fine_tune(
         model,
@@ -188,7 +170,7 @@ def test_several_outputs_are_learned_from_the_teacher(keras: ModuleType) -> None
         teacher=teacher,
     )
     after = [np.abs(np.asarray(a) - b).mean() for a, b in zip(model(INPUTS), teacher(INPUTS), strict=True)]
-    assert after[0] < before[0] / 3 and after[1] < before[1] / 3
+    assert all(now < then / 3 for now, then in zip(after, before, strict=True))
 
 
 def test_several_outputs_have_no_one_label(keras: ModuleType) -> None:
@@ -203,7 +185,9 @@ def test_no_labels_and_no_teacher_is_refused(keras: ModuleType) -> None:
         fine_tune(net(keras), UNLABELLED, FineTuning(distillation=0.9), teacher=net(keras))
 
 
-def test_answers_too_large_to_be_kept_teach_the_same(keras: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_too_large_to_be_kept_teach_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    keras = import_keras()
+
     def trained() -> np.ndarray:
         model = net(keras, seed=1)
         fine_tune(model, UNLABELLED, FineTuning(epochs=1, batch_size=16, distillation=1.0), teacher=net(keras, seed=5))
@@ -312,7 +296,6 @@ def steps_of(keras: ModuleType, monkeypatch: pytest.MonkeyPatch, required_steps:
 
 
 def test_the_time_limit_ends_a_training(keras: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert steps_of(keras, monkeypatch, required_steps=0) == 3
     assert steps_of(keras, monkeypatch, required_steps=3) == 3
 
 
@@ -326,11 +309,9 @@ def test_epochs_before_the_required_steps_are_never_the_best(keras: ModuleType) 
     labels = np.random.default_rng(1).permutation(LABELS)
     kept: list[np.ndarray] = []
     model = net(keras)
-    note = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs=None: kept.append(np.array(model.weights[0]))
-    )
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs=None: kept.append(np.array(model.weights[0])))
     settings = FineTuning(epochs=6, batch_size=12, learning_rate=0.05, validation_share=0.25, patience=9)
     data = TrainingData(INPUTS, labels, CLASSES.loss)
     fine_tune(model, data, settings, callbacks=[note], required_steps=15)
     final = np.array(model.weights[0])
-    assert [index for index, weights in enumerate(kept) if (weights == final).all()][0] in (4, 5)
+    assert next(index for index, weights in enumerate(kept) if (weights == final).all()) in (4, 5)

