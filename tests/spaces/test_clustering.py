@@ -10,7 +10,7 @@ import pytest
 
 from litefront.spaces.clustering import cluster, clusterable_layers, clustering_refusal
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune
+from litefront.spaces.fine_tuning import FineTuning, TrainingData
 from litefront.spaces.shared_values import SharedValues, k_means
 from litefront.spaces.tensorflow_environment import import_keras
 
@@ -35,7 +35,8 @@ def trained(keras: ModuleType, rows: Rows) -> Any:
     x = layers.Conv2D(8, 3, activation="relu", name="conv")(given)
     x = inner(layers.BatchNormalization(momentum=0.5)(layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)))
     model = keras.Model(given, layers.Dense(3, activation="softmax", name="head")(x))
-    fine_tune(model, TrainingData(*rows, LOSS), FineTuning(epochs=12, batch_size=8, learning_rate=0.01))
+    model.compile(keras.optimizers.Adam(0.01), LOSS)
+    model.fit(*rows, epochs=12, batch_size=8, verbose=0)
     return model
 
 

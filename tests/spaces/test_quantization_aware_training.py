@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,17 @@ import numpy as np
 import pytest
 
 from litefront.spaces.base_model import BaseModel, load_keras
-from litefront.spaces.clustering import cluster
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune
-from litefront.spaces.magnitude_pruning import prune
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.quantization_aware_training import (
-    Preserve,
     convert_quantization_aware,
     float_layers,
     quantization_aware,
     quantization_aware_refusal,
     save_quantization_aware,
 )
-from litefront.spaces.sparsity import Sparsity
+from litefront.spaces.shared_values import k_means
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
 from litefront.spaces.tflite_graph import TfliteGraph
 from tests.conftest import run_rows
@@ -30,14 +28,6 @@ from tests.conftest import run_rows
 Rows = tuple[np.ndarray, np.ndarray]
 LOSS = "sparse_categorical_crossentropy"
 SETTINGS = FineTuning(epochs=2, batch_size=8)
-
-
-def converted(
-    model: Any, folder: Path, batch_size: int = 1, preserve: Preserve | None = None, **options: Any
-) -> TfliteGraph:
-    return TfliteGraph(
-        convert_quantization_aware(save_quantization_aware(model, folder), batch_size, preserve=preserve, **options)
-    )
 
 
 def convolutional() -> Any:
@@ -76,13 +66,33 @@ def copy_of(model: Any) -> Any:
     return copy
 
 
-def test_the_trained_model_becomes_a_static_int8_file(base: Any, rows: Rows, tmp_path: Path) -> None:
-    before = base.get_weights()
+@pytest.fixture(scope="module")
+def trained(base: Any, rows: Rows) -> Any:
+    return quantization_aware(base, TrainingData(*rows, LOSS), SETTINGS)
+
+
+def changed(model: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """A copy of which every kernel but depthwise ones is changed."""
+    copy = import_keras().models.clone_model(model)
+    copy.set_weights(
+        [
+            change(values) if "kernel" in variable.name and "depthwise" not in variable.name else values
+            for variable, values in zip(model.weights, model.get_weights(), strict=True)
+        ]
+    )
+    return copy
+
+
+def sparse(kernel: np.ndarray) -> np.ndarray:
+    """Three quarters of the weights zero, all of the first output among them."""
+    result = np.where(np.abs(kernel) < np.quantile(np.abs(kernel), 0.75), 0, kernel)
+    result[..., 0] = 0
+    return result
+
+
+def test_the_trained_model_becomes_a_static_int8_file(base: Any, trained: Any, rows: Rows, tmp_path: Path) -> None:
     assert quantization_aware_refusal(base) is None
     assert float_layers(base) == {}
-    trained = quantization_aware(base, TrainingData(*rows, LOSS), SETTINGS)
-    for one, other in zip(before, base.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
     content = convert_quantization_aware(save_quantization_aware(trained, tmp_path), 4)
     graph = TfliteGraph(content)
     assert [t.shape for t in graph.inputs] == [(4, 8, 8, 1)] and [t.shape for t in graph.outputs] == [(4, 3)]
@@ -96,25 +106,28 @@ def test_the_trained_model_becomes_a_static_int8_file(base: Any, rows: Rows, tmp
 
 def test_the_same_seed_trains_the_same(keras_classifier: BaseModel, rows: Rows) -> None:
     model = load_keras(keras_classifier)
-    first, second = (quantization_aware(model, TrainingData(*rows, LOSS), SETTINGS).get_weights() for _ in range(2))
+    # From a teacher alone, as it may be.
+    data, settings = TrainingData(rows[0], None, LOSS), FineTuning(epochs=2, batch_size=8, distillation=1.0)
+    first, second = (quantization_aware(model, data, settings, teacher=model).get_weights() for _ in range(2))
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_zeros_last_into_the_file(base: Any, rows: Rows, tmp_path: Path) -> None:
-    data = TrainingData(*rows, LOSS)
-    pruned = prune(copy_of(base), Sparsity(0.75), data, FineTuning(epochs=2, batch_size=8))
-    zeros = np.count_nonzero(pruned.get_layer("head").get_weights()[0] == 0)
-    kept = converted(quantization_aware(pruned, data, SETTINGS, preserve="sparsity"), tmp_path, preserve="sparsity")
-    assert kept.facts(Quantization.QAT_INT8).prunable_sparsity >= 0.74
-    stored = next(op.kernel() for op in kept.operators if op.name == "FULLY_CONNECTED")
-    assert stored is not None and stored.zeros() >= zeros
+    # Filters that are zero as a whole have no scale of their own, and yet their biases must last.
+    model = changed(base, sparse)
+    before = model.get_weights()
+    trained = quantization_aware(model, TrainingData(*rows, LOSS), SETTINGS, preserve="sparsity")
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    content = convert_quantization_aware(save_quantization_aware(trained, tmp_path), 1, preserve="sparsity")
+    assert TfliteGraph(content).facts(Quantization.QAT_INT8).prunable_sparsity >= 0.75
+    np.testing.assert_allclose(run_rows(content, rows[0]), np.asarray(trained(rows[0], training=False)), atol=0.05)
 
 
 def test_zeros_that_drifted_away_cost_the_candidate(
-    base: Any, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = quantization_aware(base, TrainingData(*rows, LOSS), SETTINGS)
     path = save_quantization_aware(trained, tmp_path)
     # The file of a model without zeros, held against one that has them.
     monkeypatch.setattr(
@@ -126,27 +139,16 @@ def test_zeros_that_drifted_away_cost_the_candidate(
 
 
 def test_clusters_and_zeros_last_into_the_file(base: Any, rows: Rows, tmp_path: Path) -> None:
-    data, settings = TrainingData(*rows, LOSS), FineTuning(epochs=2, batch_size=8)
-    pruned = prune(copy_of(base), Sparsity(0.5), data, settings)
-    clustered = cluster(pruned, 4, data, settings, preserve_sparsity=True)
-    trained = quantization_aware(clustered, data, SETTINGS, preserve="clusters")
-    graph = converted(trained, tmp_path, preserve="clusters")
+    model = changed(base, lambda kernel: k_means(sparse(kernel), 4, zeros_stay=True))
+    trained = quantization_aware(model, TrainingData(*rows, LOSS), SETTINGS, preserve="clusters")
+    path = save_quantization_aware(trained, tmp_path)
+    graph = TfliteGraph(convert_quantization_aware(path, 1, preserve="clusters"))
     for operator in graph.operators:
         kernel = operator.kernel()
         if kernel is not None and operator.name != "DEPTHWISE_CONV_2D":
             by_output = np.frombuffer(kernel.data, "i1").reshape(kernel.shape[0], -1)
             assert max(np.unique(output).size for output in by_output) <= 5, operator.name
-    assert graph.facts(Quantization.QAT_INT8).prunable_sparsity >= 0.49
-
-
-def test_filters_that_pruning_left_all_zero_convert(base: Any, rows: Rows, tmp_path: Path) -> None:
-    model = copy_of(base)
-    kernel = model.get_layer("conv").get_weights()[0]
-    kernel[..., :3] = 0
-    model.get_layer("conv").set_weights([kernel])
-    trained = quantization_aware(model, TrainingData(*rows, LOSS), SETTINGS, preserve="sparsity")
-    content = convert_quantization_aware(save_quantization_aware(trained, tmp_path), 1, preserve="sparsity")
-    np.testing.assert_allclose(run_rows(content, rows[0]), np.asarray(trained(rows[0], training=False)), atol=0.05)
+    assert graph.facts(Quantization.QAT_INT8).prunable_sparsity >= 0.75
 
 
 def attentive() -> Any:
@@ -180,13 +182,6 @@ def test_layers_without_a_rule_stay_in_float_and_are_named(tmp_path: Path) -> No
     kernels = {k.shape: k.type for op in TfliteGraph(content).operators if (k := op.kernel()) is not None}
     assert kernels[(32, 16)] == kernels[(16, 32)] == "INT8"
     np.testing.assert_allclose(run_rows(content, ids), np.asarray(trained(ids, training=False)), atol=0.05)
-
-
-def test_a_teacher_is_enough(keras_classifier: BaseModel, rows: Rows, tmp_path: Path) -> None:
-    model = load_keras(keras_classifier)
-    settings = FineTuning(epochs=2, batch_size=8, distillation=1.0)
-    trained = quantization_aware(model, TrainingData(rows[0], None, LOSS), settings, teacher=model)
-    assert converted(trained, tmp_path).facts(Quantization.QAT_INT8).quantized_share == 1.0
 
 
 def test_frozen_layers_stay_as_they_are(keras_classifier: BaseModel, rows: Rows) -> None:
