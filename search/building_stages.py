@@ -32,7 +32,12 @@ from litefront.spaces.magnitude_pruning import prune
 from litefront.spaces.mixed_precision import OperatorSensitivity, fragile_operators, sensitivity
 from litefront.spaces.model_refusals import ModelRefusals
 from litefront.spaces.quantization import Quantization, quantization_refusals, quantize
-from litefront.spaces.quantization_aware_training import convert_quantization_aware, quantization_aware
+from litefront.spaces.quantization_aware_training import (
+    convert_quantization_aware,
+    float_layers,
+    quantization_aware,
+    save_quantization_aware,
+)
 from litefront.spaces.sparse_storage import convert_sparsely
 from litefront.spaces.sparsity import Pattern, Sparsity
 from litefront.spaces.storage import Storage
@@ -92,8 +97,10 @@ def _pruned(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
     fine_tuning = settings.continued() if from_level else settings
     data, teacher = _training_data(workplace.task), _teacher(call, workplace)
     if sparsity.pattern is Pattern.CHANNEL:
+        # Of what is left, so that it comes to the level of the whole.
+        share = 1 - (1 - sparsity.level) / (1 - from_level)
         left = prune_channels(
-            load_keras(model), sparsity.level, data, fine_tuning, teacher=teacher, from_level=from_level
+            load_keras(model), share, data, fine_tuning, teacher=teacher, settings=workplace.task.channel_pruning
         )
         return _kept_keras(left.model, folder, {"pruning": left.facts})
     pruned = prune(load_keras(model), sparsity, data, fine_tuning, teacher=teacher, from_level=from_level)
@@ -113,14 +120,16 @@ def _clustered(call: StageCall, workplace: Workplace, folder: Path) -> StageOutp
 
 
 def _quantization_aware(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
+    weights = load_keras(_model(call, workplace))
     model = quantization_aware(
-        load_keras(_model(call, workplace)),
+        weights,
         _training_data(workplace.task),
         workplace.task.fine_tuning,
         teacher=_teacher(call, workplace),
         preserve=call.params["preserves"],
     )
-    return _kept_keras(model, folder)
+    kept = save_quantization_aware(model, folder)
+    return StageOutput({"model": kept}, {"format": ModelFormat.KERAS.value, "float_layers": float_layers(weights)})
 
 
 def _training_data(task: Task) -> TrainingData:
@@ -174,7 +183,9 @@ def _converted(call: StageCall, workplace: Workplace) -> bytes:
     model, batch_size = _model(call, workplace), call.params["batch_size"]
     quantization = Quantization(call.params["quantization"])
     if quantization is Quantization.QAT_INT8:
-        return convert_quantization_aware(model, batch_size)
+        return convert_quantization_aware(
+            model.path, batch_size, preserve=call.params["preserves"], custom_objects=dict(model.custom_objects)
+        )
     assert Storage(call.params["storage"]) is Storage.SPARSE, "all else is quantized from a float `.tflite`"
     return convert_sparsely(model, batch_size, quantization, **_calibration(call, workplace))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,8 @@ from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.base_model import ModelFormat
 from litefront.spaces.deployment_config import DeploymentConfig
-from litefront.spaces.sparsity import Sparsity, pruning_path
+from litefront.spaces.quantization import Quantization
+from litefront.spaces.sparsity import Pattern, Sparsity, pruning_path
 
 __all__ = ["STAGES", "Look", "Reference", "StageCall", "StageCalls"]
 
@@ -160,6 +161,7 @@ class StageCalls:
             "delegates": {name: facts.implementation for name, facts in self._delegates.items()},
             "timing": self._timing.to_json(),
             "continued": self._continued(),
+            "channel_pruning": asdict(self._loaded.task.channel_pruning),
             "mixed_max_drop": self._mixed_max_drop,
             "tools": {stage: _tools(stage)["tools"] for stage in _TOOLS},
         }
@@ -184,7 +186,9 @@ class StageCalls:
             from_level: Where it starts.
         """
         epochs = self._loaded.task.fine_tuning.continued_epochs
-        continued = {"from_level": from_level, "epochs": epochs} if from_level else {}
+        continued: dict[str, Any] = {"from_level": from_level, "epochs": epochs} if from_level else {}
+        if sparsity.pattern is Pattern.CHANNEL:
+            continued["channel_pruning"] = asdict(self._loaded.task.channel_pruning)
         return self._trained("pruned", base, model, {"sparsity": sparsity.value} | continued)
 
     def clustered(self, base: StageRecord, model: StageRecord, config: DeploymentConfig) -> StageCall:
@@ -194,8 +198,7 @@ class StageCalls:
 
     def quantization_aware(self, base: StageRecord, model: StageRecord, config: DeploymentConfig) -> StageCall:
         """A model that is trained with static int8 in view; what was made of its weights before stays."""
-        preserves = "clusters" if config.clusters else "sparsity" if config.sparsity.leaves_zeros else None
-        return self._trained("quantization_aware", base, model, {"preserves": preserves})
+        return self._trained("quantization_aware", base, model, {"preserves": _preserved(config)})
 
     def _trained(self, stage: str, base: StageRecord, model: StageRecord, params: Mapping[str, Any]) -> StageCall:
         """A stage that trains a model further; a `.tflite` cannot be trained, so no data is in its key."""
@@ -251,6 +254,8 @@ class StageCalls:
             "batch_size": config.batch_size,
             "format": model.facts["format"],
         }
+        if config.quantization is Quantization.QAT_INT8:
+            made["preserves"] = _preserved(config)
         return StageCall(
             "quantized", made | params, {"model": model.objects["model"]}, _tools("converted") | depends_on
         )
@@ -343,6 +348,13 @@ class StageCalls:
 
     def _on_evaluation_rows(self, quantized: StageRecord) -> dict[str, str]:
         return {"tflite": quantized.objects["tflite"], "rows": self.evaluation_inputs}
+
+
+def _preserved(config: DeploymentConfig) -> str | None:
+    """What weights have from before that must last while they are trained for quantization."""
+    if config.clusters:
+        return "clusters"
+    return "sparsity" if config.sparsity.leaves_zeros else None
 
 
 @cache

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
 from litefront.spaces.calibration import calibration_rows
+from litefront.spaces.channel_pruning import ChannelPruning
 from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.rows import Rows
 
@@ -46,7 +47,8 @@ class Task:
         loss: A Keras loss, by name or as a function.
         metric: A metric's name, its import path, or a function of outputs and labels; higher is better. By default
             `top1`, or `argmax_agreement` without labels.
-        fine_tuning: How a pruned model is trained further.
+        fine_tuning: How a model is trained further: one that was pruned or clustered, or one that is to be quantized.
+        channel_pruning: How channels are chosen and removed.
         custom_objects: Your own Keras layers and functions, by name.
         model_files: Further files that `model` reads; when one of them changes, the model is built again.
     """
@@ -58,6 +60,7 @@ class Task:
     loss: str | Callable[..., Any] = "sparse_categorical_crossentropy"
     metric: str | Metric | None = None
     fine_tuning: FineTuning = field(default_factory=FineTuning)
+    channel_pruning: ChannelPruning = field(default_factory=ChannelPruning)
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     model_files: tuple[str | Path, ...] = ()
 

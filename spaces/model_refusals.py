@@ -8,10 +8,11 @@ from typing import Any
 
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras
 from litefront.spaces.channel_pruning import channel_groups
-from litefront.spaces.magnitude_pruning import prunable_layers
+from litefront.spaces.clustering import clustering_refusal
+from litefront.spaces.prunable_weights import pruning_refusal
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.quantization_aware_training import quantization_aware_refusal
-from litefront.spaces.sparsity import Pattern
+from litefront.spaces.sparsity import Pattern, Sparsity
 
 __all__ = ["ModelRefusals"]
 
@@ -62,10 +63,9 @@ class ModelRefusals:
 
     @classmethod
     def _of_keras(cls, model: Any) -> ModelRefusals:
+        of_zeros = (Sparsity(0.5), Sparsity(0.5, Pattern.BLOCK), Sparsity(0.5, Pattern.N_OF_M, 4))
         pruning = {
-            pattern.value: f"sparsity of the pattern {pattern} needs a layer that can have it, and the model has none"
-            for pattern in (Pattern.UNSTRUCTURED, Pattern.BLOCK, Pattern.N_OF_M)
-            if not prunable_layers(model, pattern)
+            sparsity.pattern.value: reason for sparsity in of_zeros if (reason := pruning_refusal(model, sparsity))
         }
         channels = channel_groups(model)
         if not channels.groups:
@@ -74,7 +74,7 @@ class ModelRefusals:
             )
         return cls(
             pruning,
-            clustering=pruning.get(Pattern.UNSTRUCTURED),
+            clustering=clustering_refusal(model),
             quantization_aware=quantization_aware_refusal(model),
             left_whole=dict(channels.whole),
         )

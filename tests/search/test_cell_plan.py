@@ -22,6 +22,7 @@ from litefront.search.scheduler import Plan
 from litefront.search.stage_calls import Reference, StageCall, StageCalls
 from litefront.search.store import StageRecord
 from litefront.search.study_spec import Gates, Load
+from litefront.spaces.channel_pruning import ChannelPruning
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.errors import CandidateError
@@ -69,7 +70,7 @@ def plans(
         model_digest="m",
         representative_digest="r",
         metric_digest="t",
-        task=SimpleNamespace(fine_tuning=FineTuning()),
+        task=SimpleNamespace(fine_tuning=FineTuning(), channel_pruning=ChannelPruning()),
     )
     facts = DeviceFacts("host", "a processor", "x86_64", 2, "ai-edge-litert 2")
     calls = StageCalls(
