@@ -154,7 +154,9 @@ def _grouped(walk: _Walk) -> ChannelGroups:
     taken: set[int] = set()
     for name, layer in layers.items():
         for number, axis in enumerate(layer.axes):
-            for channel, count in zip(*(part.tolist() for part in np.unique(axis.labels, return_counts=True)), strict=True):
+            for channel, count in zip(
+                *(part.tolist() for part in np.unique(axis.labels, return_counts=True)), strict=True
+            ):
                 places[channel].append((name, number, count))
                 if axis.role is Role.MAKES:
                     features[channel] = max(features[channel], axis.features)

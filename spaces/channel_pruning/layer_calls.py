@@ -104,7 +104,9 @@ def _call(node: Any, times_called: int) -> LayerCall:
     else:
         args, kwargs, inputs, outputs = node.call_args, node.call_kwargs, node.keras_inputs, _flat(node.outputs)
     kind = kind_of(layer)
-    arguments = {} if kind in ("", "InputLayer") else dict(inspect.signature(layer.call).bind(*args, **kwargs).arguments)
+    arguments = (
+        {} if kind in ("", "InputLayer") else dict(inspect.signature(layer.call).bind(*args, **kwargs).arguments)
+    )
     return LayerCall(layer, kind, arguments, tuple(inputs), tuple(outputs), times_called)
 
 

@@ -123,7 +123,33 @@ Rule = Callable[[Following], Labels]
 
 # Activations that work on each feature by itself.
 _ELEMENTWISE = frozenset(
-    ["linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "sigmoid", "hard_sigmoid", "log_sigmoid", "tanh", "hard_tanh", "tanh_shrink", "hard_shrink", "soft_shrink", "softplus", "softsign", "squareplus", "exponential", "swish", "silu", "hard_swish", "hard_silu", "mish"]
+    [
+        "linear",
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "sigmoid",
+        "hard_sigmoid",
+        "log_sigmoid",
+        "tanh",
+        "hard_tanh",
+        "tanh_shrink",
+        "hard_shrink",
+        "soft_shrink",
+        "softplus",
+        "softsign",
+        "squareplus",
+        "exponential",
+        "swish",
+        "silu",
+        "hard_swish",
+        "hard_silu",
+        "mish",
+    ]
 )
 
 
@@ -384,7 +410,15 @@ RULES: Mapping[str, Rule] = {
         f"{kind}{rank}D": _spatial
         for rank in (1, 2, 3)
         for kind in (
-            ["MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling", "ZeroPadding", "Cropping", "UpSampling"]
+            [
+                "MaxPooling",
+                "AveragePooling",
+                "GlobalMaxPooling",
+                "GlobalAveragePooling",
+                "ZeroPadding",
+                "Cropping",
+                "UpSampling",
+            ]
         )
     },
 }

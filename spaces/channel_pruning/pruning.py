@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,7 +97,7 @@ def _share_of_training(step: int, steps: int) -> float:
 
 def _train(model: Any, data: TrainingData, fine_tuning: FineTuning, *, teacher: Any, epochs: float) -> None:
     """Trains for a number of passes that need not be whole: then each goes over a part of the rows only."""
-    passes = max(1, round(epochs))
+    passes = math.ceil(epochs)
     rows = row_count(data.inputs)
     if epochs < passes:
         picked = np.random.default_rng(fine_tuning.seed).permutation(rows)[: max(1, round(rows * epochs / passes))]

@@ -50,8 +50,8 @@ class ChannelPruning:
         object.__setattr__(self, "importance", Importance(self.importance))
         if self.iterations < 1 or self.rows < 1:
             raise ValueError(f"`iterations >= 1` and `rows >= 1` must hold, but got {self}.")
-        if not 0 <= self.cost_exponent <= 1 or not 0 <= self.minimum_share < 1:
-            raise ValueError(f"`0 <= cost_exponent <= 1` and `0 <= minimum_share < 1` must hold, but got {self}.")
+        if not 0 <= self.cost_exponent <= 2 or not 0 <= self.minimum_share < 1:
+            raise ValueError(f"`0 <= cost_exponent <= 2` and `0 <= minimum_share < 1` must hold, but got {self}.")
 
     @property
     def by_loss(self) -> bool:

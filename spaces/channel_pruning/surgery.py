@@ -46,7 +46,11 @@ def without_channels(model: Any, groups: ChannelGroups, removed: Labels) -> Any:
         return _built_again(layer, groups.layers.get(layer.name, LayerChannels()), removed)
 
     def smaller_inside(layer: Any) -> Any:
-        return keras.models.clone_model(layer) if hasattr(layer, "layers") else _built_again(layer, LayerChannels(), removed)
+        return (
+            keras.models.clone_model(layer)
+            if hasattr(layer, "layers")
+            else _built_again(layer, LayerChannels(), removed)
+        )
 
     pruned = keras.models.clone_model(model, input_tensors=_named_inputs(keras, model), clone_function=smaller)
     for layer in model.layers:
