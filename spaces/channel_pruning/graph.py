@@ -21,7 +21,8 @@ from litefront.spaces.channel_pruning.layer_calls import (
     output_keys,
     tensor_key,
 )
-from litefront.spaces.channel_pruning.layer_rules import RULES, Following, LayerChannels, NotFollowedError, Role
+from litefront.spaces.channel_pruning.layer_channels import Following, LayerChannels, NotFollowedError, Role
+from litefront.spaces.channel_pruning.layer_rules import RULES
 
 __all__ = ["ChannelGroup", "ChannelGroups", "channel_groups"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.spaces.channel_pruning.graph import ChannelGroups
-from litefront.spaces.channel_pruning.layer_rules import Role, WeightAxis
+from litefront.spaces.channel_pruning.layer_channels import Role, WeightAxis
 from litefront.spaces.channel_pruning.settings import ChannelPruning, Importance
 from litefront.spaces.channel_pruning.surgery import keras_of
 from litefront.spaces.fine_tuning import TrainingData
@@ -131,4 +131,4 @@ def _sums(weight: NDArray[Any], axis: WeightAxis) -> NDArray[Any]:
 
 
 def _by_channel(values: NDArray[Any], axis: WeightAxis, groups: ChannelGroups) -> NDArray[np.float64]:
-    return np.bincount(axis.labels, values, groups.numbers)
+    return np.bincount(axis.labels, values, groups.numbers).astype(np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from litefront.spaces.channel_pruning.channels import Labels
 from litefront.spaces.channel_pruning.graph import ChannelGroups
-from litefront.spaces.channel_pruning.layer_rules import LayerChannels
+from litefront.spaces.channel_pruning.layer_channels import LayerChannels
 
 __all__ = ["keras_of", "without_channels"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from litefront.spaces.channel_pruning.channels import Labels
 from litefront.spaces.channel_pruning.graph import ChannelGroups
-from litefront.spaces.channel_pruning.layer_rules import Role
+from litefront.spaces.channel_pruning.layer_channels import Role
 from litefront.spaces.channel_pruning.surgery import without_channels
 from litefront.spaces.tensorflow_environment import import_keras
 

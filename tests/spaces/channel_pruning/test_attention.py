@@ -1,4 +1,4 @@
-"""Attention heads and feed-forward units of a transformer's encoder, and what a layer normalisation does to features."""
+"""Attention heads and feed-forward units of an encoder, and what a layer normalisation does to features."""
 
 from __future__ import annotations
 
