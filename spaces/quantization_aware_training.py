@@ -2,7 +2,7 @@
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
 arXiv 1712.05877, as `tensorflow-model-optimization` has it: weights and activations are rounded in the forward pass,
-and the ranges of activations are learned by a moving average, so no representative data set is needed afterwards.
+and the ranges of activations follow the training rows by a moving average, so no representative data set is needed.
 
 The toolkit takes tf_keras models, and of them the layers of its registry. The others stay in float and are named before
 anything is trained. Where such a layer feeds a dense layer or a convolution its output is rounded all the same: without
@@ -19,6 +19,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
 from litefront.spaces.quantizable_layers import float_layers, plan_layers
+from litefront.spaces.rows import Rows, row_count, take_rows
 from litefront.spaces.shared_values import SharedValues
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
 from litefront.spaces.tflite_graph import TensorFacts, TfliteGraph
@@ -83,6 +85,7 @@ def quantization_aware(
         raise CandidateError(refusal)
     seed_everything(fine_tuning.seed)
     wrapped = _wrap(model)
+    _find_ranges(wrapped, data.inputs, fine_tuning.batch_size)
     callbacks = []
     if preserve is not None:
         held = SharedValues(list(_kernels(wrapped).values()), zeros_only=preserve == "sparsity")
@@ -116,6 +119,39 @@ def _wrap(model: Any) -> Any:
         raise CandidateError(f"the quantization-aware training toolkit cannot take the model: {reason}") from error
     _freeze(wrapped)
     return wrapped
+
+
+def _find_ranges(wrapped: Any, inputs: Rows, batch_size: int) -> None:
+    """Starts each range at what a moving average would come to: the mean of the batches' extremes.
+
+    The toolkit starts them at -6 and 6 and moves them by a thousandth of the difference a step, so that after the few
+    steps of a fine-tuning they would say next to nothing about the values.
+    """
+    from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
+
+    seen: dict[int, list[tuple[float, float]]] = {}
+    variables: dict[int, tuple[Any, Any]] = {}
+
+    def note(values: Any, low: Any, high: Any, per_channel: bool, **_options: Any) -> Any:
+        if not per_channel:
+            numbers = np.asarray(values)
+            variables[id(low)] = (low, high)
+            seen.setdefault(id(low), []).append((min(float(numbers.min()), 0.0), max(float(numbers.max()), 0.0)))
+        return values
+
+    rows = np.arange(min(row_count(inputs), _MOST_CALIBRATION_ROWS))
+    # The one function through which all rounding goes; unrounded, each layer sees what it sees in float.
+    with mock.patch.object(quant_ops, "_FakeQuantWithMinMaxVars", note):
+        for start in range(0, len(rows), batch_size):
+            wrapped(take_rows(inputs, rows[start : start + batch_size]), training=False)
+    for key, extremes in seen.items():
+        low, high = np.mean(extremes, axis=0)
+        if low < high:  # values that are all zero have no range to find
+            for variable, value in zip(variables[key], (low, high), strict=True):
+                variable.assign(np.full(variable.shape, value))
+
+
+_MOST_CALIBRATION_ROWS = 512
 
 
 def _scope() -> Any:
