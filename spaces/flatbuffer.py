@@ -62,9 +62,9 @@ def add_signature(float_tflite: bytes) -> bytes:
     Returns:
         The model with the signature `serving_default`; one that has a signature is given back as it is.
     """
-    model = unpack_model(float_tflite)
-    if model.signatureDefs:
+    if schema.Model.GetRootAs(float_tflite, 0).SignatureDefsLength():
         return float_tflite
+    model = unpack_model(float_tflite)
     graph = model.subgraphs[0]
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.flatbuffer import add_signature
 from litefront.spaces.rows import Rows, row_count
 
-__all__ = ["ModelCalls"]
+__all__ = ["ModelCalls", "ModelTensor"]
+
+
+@dataclass(frozen=True)
+class ModelTensor:
+    """A tensor whose values can be read after a call.
+
+    Attributes:
+        name: Its name in the file.
+        shape: Its static shape.
+        values: Gives a copy of its values of the last call.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    values: Callable[[], np.ndarray]
+
+    @property
+    def elements(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape, dtype=np.int64))
 
 
 class ModelCalls:
@@ -28,10 +51,10 @@ class ModelCalls:
     def __init__(self, tflite: bytes, *, preserve_tensors: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._content = add_signature(tflite)
+        self.content = add_signature(tflite)
         try:
             self.interpreter = Interpreter(
-                model_content=self._content, num_threads=1, experimental_preserve_all_tensors=preserve_tensors
+                model_content=self.content, num_threads=1, experimental_preserve_all_tensors=preserve_tensors
             )
             self.interpreter.allocate_tensors()
             self.signature = next(iter(self.interpreter.get_signature_list()))
@@ -74,6 +97,14 @@ class ModelCalls:
             return dict(self._runner(**call))
         except (ValueError, RuntimeError) as error:
             raise CandidateError(f"the file does not run: {_one_line(error)}") from error
+
+    def tensors(self) -> Iterator[ModelTensor]:
+        """Every tensor with values, of all graphs; they can be read only if they are preserved."""
+        for graph in range(schema.Model.GetRootAs(self.content, 0).SubgraphsLength()):
+            for detail in self.interpreter.get_tensor_details(graph):
+                if detail["name"] and all(detail["shape"]):
+                    read = partial(self.interpreter.get_tensor, detail["index"], graph)
+                    yield ModelTensor(detail["name"], tuple(int(size) for size in detail["shape"]), read)
 
     def outputs(self, rows: Rows) -> dict[str, np.ndarray]:
         """The outputs of all rows by name, each of shape `(rows, ...)`."""

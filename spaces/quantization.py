@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     from litefront.spaces.rows import Rows
 
-__all__ = ["QUANTIZATION", "Quantization", "Ranges", "activation_ranges", "apply_recipe", "prepare", "quantize"]
+__all__ = [
+    "QUANTIZATION",
+    "Quantization",
+    "Ranges",
+    "activation_ranges",
+    "apply_recipe",
+    "apply_rules",
+    "prepare",
+    "quantize",
+]
 
 Ranges = dict[str, dict[str, "np.ndarray"]]
 """The lowest and highest value of each activation, by tensor name, as the quantizer takes them."""
@@ -166,28 +175,44 @@ def apply_recipe(
     Raises:
         CandidateError: If the quantizer refuses the model.
     """
-    from ai_edge_quantizer import quantizer
-
-    from litefront.spaces.dead_filters import repair_dead_filters
     from litefront.spaces.quantization_recipes import recipe
     from litefront.spaces.quantization_support import operators_without_blocks
     from litefront.spaces.tflite_graph import TfliteGraph
 
     blockwise = quantization is Quantization.DYNAMIC_INT4_BLOCK32
     spared = operators_without_blocks(TfliteGraph(float_tflite)) if blockwise else fragile
-    with _refusals_as_errors(quantization):
-        work = quantizer.Quantizer(float_tflite, recipe(quantization, spared))
+    return apply_rules(float_tflite, recipe(quantization, spared), ranges, name=quantization)
+
+
+def apply_rules(float_tflite: bytes, rules: list[dict[str, Any]], ranges: Ranges | None, *, name: str) -> bytes:
+    """Quantizes a prepared model by the quantizer's rules.
+
+    Args:
+        float_tflite: What `prepare` gave.
+        rules: As `quantization_recipes` has them.
+        ranges: Of the activations, where the rules ask for them.
+        name: What to call this in an error.
+
+    Raises:
+        CandidateError: If the quantizer refuses the model.
+    """
+    from ai_edge_quantizer import quantizer
+
+    from litefront.spaces.dead_filters import repair_dead_filters
+
+    with _refusals_as_errors(name):
+        work = quantizer.Quantizer(float_tflite, rules)
         content = bytes(work.quantize(ranges, enable_progress_report=False).quantized_model)
-    return repair_dead_filters(content, float_tflite) if quantization.is_static_range else content
+    return content if ranges is None else repair_dead_filters(content, float_tflite)
 
 
 @contextlib.contextmanager
-def _refusals_as_errors(quantization: Quantization) -> Iterator[None]:
+def _refusals_as_errors(name: str) -> Iterator[None]:
     with _silence():
         try:
             yield
         except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
-            raise CandidateError(f"the quantizer refused {quantization}: {error}") from error
+            raise CandidateError(f"the quantizer refused {name}: {error}") from error
 
 
 @contextlib.contextmanager
