@@ -143,6 +143,10 @@ def _execute(path: Path, user_modules: UserModules) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
+    except InputError:
+        # The study says itself what it needs.
+        del sys.modules[name]
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"The task {path.name} does not load: {explain_user_error(error)}") from error

@@ -1,4 +1,4 @@
-"""The studies that come along: each loads as it stands, and loading them needs no TensorFlow."""
+"""The studies that come along with their data: each loads as it stands, and loading them needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from litefront.search.task import Task
 from litefront.search.task_loading import load_task
 from litefront.spaces.dimension import Capabilities
 from litefront.spaces.search_space import DIMENSIONS
+from tests.studies.test_fetched import FETCHED
 
 EXPECTED = {
     "mnist": {"row": (28, 28, 1), "classes": 10, "training": 4000, "evaluation": 1000},
@@ -42,8 +43,8 @@ def task(name: str) -> Task:
     return load_task(read_study_file(name)).task
 
 
-def test_every_study_that_comes_along_is_tested_here() -> None:
-    assert ready_made_studies().keys() == EXPECTED.keys()
+def test_every_study_that_comes_along_is_tested() -> None:
+    assert ready_made_studies().keys() == {*EXPECTED, *FETCHED}
 
 
 def test_a_study_bears_the_name_of_its_folder(name: str) -> None:
