@@ -199,11 +199,12 @@ def apply_rules(float_tflite: bytes, rules: list[dict[str, Any]], ranges: Ranges
     from ai_edge_quantizer import quantizer
 
     from litefront.spaces.dead_filters import repair_dead_filters
+    from litefront.spaces.shared_vectors import share_zero_points
 
     with _refusals_as_errors(name):
         work = quantizer.Quantizer(float_tflite, rules)
         content = bytes(work.quantize(ranges, enable_progress_report=False).quantized_model)
-    return content if ranges is None else repair_dead_filters(content, float_tflite)
+    return share_zero_points(content if ranges is None else repair_dead_filters(content, float_tflite))
 
 
 @contextlib.contextmanager
