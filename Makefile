@@ -30,7 +30,7 @@ bench: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,dashboard]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,dashboard,text]'
 	touch $@
 
 # mypy does not follow setuptools' mapping of folders to packages: it is shown the packages as links.
@@ -41,7 +41,7 @@ $(VENV)/types: $(VENV)/installed
 # The newest versions that install together, for constraints.txt; whether they work together is what the tests say.
 constraints:
 	rm -rf build/newest && $(PYTHON) -m venv build/newest
-	build/newest/bin/python -m pip install --quiet --editable '.[dev,dashboard]'
+	build/newest/bin/python -m pip install --quiet --editable '.[dev,dashboard,text]'
 	build/newest/bin/python -m pip list --format=freeze --exclude-editable
 
 clean:

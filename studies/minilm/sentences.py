@@ -1,0 +1,75 @@
+"""Rated sentences as rows of token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefront.spaces.errors import InputError
+
+__all__ = ["read_rated_sentences", "tokenize"]
+
+
+def read_rated_sentences(path: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Reads sentences and the mean of their raters' scores.
+
+    Args:
+        path: A file of lines `id TAB rating TAB sentence`, in Latin-1.
+
+    Returns:
+        The sentences, and their ratings of shape `(rows,)`, from -4, very negative, to 4, very positive.
+
+    Raises:
+        InputError: If there is no such file, or a line of it is of another form.
+    """
+    try:
+        lines = path.read_text(encoding="latin-1").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"The rated sentences must be a file, but there is nothing at {path}.") from None
+    sentences, ratings = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            _, rating, sentence = line.split("\t")
+            ratings.append(float(rating))
+        except ValueError:
+            raise InputError(
+                f"A line of {path.name} must be an id, a rating and a sentence, but line {number} is {line[:60]!r}."
+            ) from None
+        sentences.append(sentence.strip())
+    return sentences, np.array(ratings)
+
+
+def tokenize(sentences: Sequence[str], tokenizer_file: Path, *, tokens: int) -> NDArray[Any]:
+    """Turns sentences into rows of token ids.
+
+    Args:
+        sentences: The sentences.
+        tokenizer_file: A `tokenizer.json`.
+        tokens: Length of a row: longer sentences are cut, shorter ones filled with padding.
+
+    Returns:
+        Token ids of shape `(sentences, tokens)`, int32.
+
+    Raises:
+        InputError: If the tokenizer is not there, or does not load.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise InputError("Sentences need `tokenizers`, which comes with `pip install litefront[text]`.") from None
+    if not tokenizer_file.is_file():
+        raise InputError(f"The tokenizer must be a tokenizer.json, but there is nothing at {tokenizer_file}.")
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    except Exception as error:
+        # The library raises a bare Exception whatever is wrong with the file.
+        raise InputError(f"The tokenizer {tokenizer_file.name} does not load: {error}") from error
+    tokenizer.enable_truncation(tokens)
+    tokenizer.enable_padding(length=tokens)
+    return np.array([encoding.ids for encoding in tokenizer.encode_batch(list(sentences))], np.int32)
