@@ -11,7 +11,7 @@ import contextlib
 import io
 from collections.abc import Collection, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from litefront.spaces.calibration import Calibration, calibrate
 from litefront.spaces.dimension import Capabilities, Dimension, checked_choice

@@ -1,4 +1,4 @@
-"""Rated sentences as rows of token ids."""
+"""Rated sentences as rows of token ids, and as batches to train on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litefront.search import Dataset
 from litefront.spaces.errors import InputError
+from litefront.studies.minilm.encoder import PADDING_ID
 
-__all__ = ["read_rated_sentences", "tokenize"]
+__all__ = ["batches_by_length", "read_rated_sentences", "tokenize"]
 
 
 def read_rated_sentences(path: Path) -> tuple[list[str], NDArray[np.float64]]:
@@ -73,3 +75,24 @@ def tokenize(sentences: Sequence[str], tokenizer_file: Path, *, tokens: int) -> 
     tokenizer.enable_truncation(tokens)
     tokenizer.enable_padding(length=tokens)
     return np.array([encoding.ids for encoding in tokenizer.encode_batch(list(sentences))], np.int32)
+
+
+def batches_by_length(data: Dataset, *, batch_size: int, seed: int) -> Any:
+    """Makes shuffled batches of rows of about the same length, cut to the longest of each.
+
+    Args:
+        data: Token ids of shape `(rows, tokens)`, and labels of shape `(rows,)`.
+        batch_size: Rows a batch; a few batches at the end of an epoch are smaller.
+        seed: Of the order, which is another one in each epoch.
+
+    Returns:
+        A `tf.data.Dataset` of batches of token ids and labels.
+    """
+    import tensorflow as tf
+
+    token_ids = np.asarray(data.inputs)
+    lengths = np.count_nonzero(token_ids != PADDING_ID, axis=1)
+    rows = tf.data.Dataset.from_tensor_slices((token_ids, data.labels, lengths)).shuffle(len(token_ids), seed=seed)
+    unpadded = rows.map(lambda row, label, length: (row[:length], label))
+    bounds = list(range(9, token_ids.shape[1], 8))
+    return unpadded.bucket_by_sequence_length(lambda row, _: tf.size(row), bounds, [batch_size] * (len(bounds) + 1))

@@ -5,16 +5,15 @@ The encoder is built in Keras from its packaged weights, and trained as a whole 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from litefront.search import Dataset, FineTuning, Task
 from litefront.spaces.errors import InputError
-from litefront.studies.minilm.encoder import PADDING_ID, build_classifier, read_weights
+from litefront.studies.minilm.encoder import build_classifier, read_weights
 from litefront.studies.minilm.fetch import CACHE, SENTENCES, TOKENIZER, WEIGHTS
-from litefront.studies.minilm.sentences import read_rated_sentences, tokenize
+from litefront.studies.minilm.sentences import batches_by_length, read_rated_sentences, tokenize
 
 if TYPE_CHECKING:
     import tf_keras
@@ -71,24 +70,13 @@ def trained_model() -> tf_keras.Model:
     warm_up = steps // 10
     rate = tf_keras.optimizers.schedules.CosineDecay(0.0, steps - warm_up, 0.0, None, LEARNING_RATE, warm_up)
     model.compile(tf_keras.optimizers.Adam(rate), LOSS)
-    model.fit(_batches(_training.inputs, _training.labels), epochs=EPOCHS, verbose=0)
+    model.fit(batches_by_length(_training, batch_size=BATCH_SIZE, seed=SEED), epochs=EPOCHS, verbose=0)
     classifier = build_classifier(weights, heads=HEADS, tokens=TOKENS, classes=2)
     # They differ in one weight: the twin has a place for every position that the packaged weights know.
     classifier.set_weights(
         [trained[: len(own)] for trained, own in zip(model.get_weights(), classifier.get_weights(), strict=True)]
     )
     return classifier
-
-
-def _batches(token_ids: NDArray[Any], labels: NDArray[Any] | None) -> Any:
-    """Shuffled batches of rows of about the same length, without the padding that all of a batch have."""
-    import tensorflow as tf
-
-    lengths = np.count_nonzero(token_ids != PADDING_ID, axis=1)
-    rows = tf.data.Dataset.from_tensor_slices((token_ids, labels, lengths)).shuffle(len(token_ids), seed=SEED)
-    unpadded = rows.map(lambda row, label, length: (row[:length], label))
-    bounds = list(range(9, TOKENS, 8))
-    return unpadded.bucket_by_sequence_length(lambda row, _: tf.size(row), bounds, [BATCH_SIZE] * (len(bounds) + 1))
 
 
 _training, _evaluation = load()

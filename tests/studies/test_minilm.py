@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from litefront.search import Dataset
 from litefront.search.study_file import read_study_file
 from litefront.search.task_loading import load_task
 from litefront.spaces.errors import InputError
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
 from litefront.studies.minilm import fetch
 from litefront.studies.minilm.encoder import build_classifier, build_encoder, read_weights
-from litefront.studies.minilm.sentences import read_rated_sentences, tokenize
+from litefront.studies.minilm.sentences import batches_by_length, read_rated_sentences, tokenize
 from tests.studies.made_bert import HEADS, made_weights, sentence_embedding
 
 SENTENCES = ([2, 7, 11, 3], [5, 29, 1, 1, 8, 14, 3, 9], [4])
@@ -131,6 +132,25 @@ def test_a_tokenizer_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match=r"tokenizer\.json does not load"):
         tokenize(["a"], tmp_path / "tokenizer.json", tokens=4)
+
+
+def test_each_epoch_has_every_row_once_in_batches_of_like_length() -> None:
+    random = np.random.default_rng(0)
+    rows = np.arange(1, 41)[:, np.newaxis] * (np.arange(24) < random.integers(1, 25, (40, 1)))
+    data = Dataset(rows.astype(np.int32), np.arange(40))
+    batches = batches_by_length(data, batch_size=4, seed=0)
+    orders = []
+    for _ in range(2):
+        order: list[int] = []
+        for token_ids, labels in batches.as_numpy_iterator():
+            lengths = np.count_nonzero(token_ids, axis=1)
+            assert len(labels) <= 4 and token_ids.shape[1] == lengths.max() and np.ptp(lengths) < 8
+            for row, label in zip(token_ids, labels, strict=True):
+                np.testing.assert_array_equal(row, rows[label][: len(row)])
+            order += labels.tolist()
+        assert sorted(order) == list(range(40))
+        orders.append(order)
+    assert orders[0] != orders[1]
 
 
 def test_unpacking_takes_what_the_study_reads_out_of_the_packages(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from litefront.search.task import Task
 from litefront.search.task_loading import load_task
 from litefront.spaces.dimension import Capabilities
 from litefront.spaces.search_space import DIMENSIONS
-from tests.studies.test_fetched import FETCHED
+from tests.studies.test_fetched import FETCHED as TESTED_WITH_MADE_DATA
 from litefront.studies.minilm.fetch import CACHE, WEIGHTS
 
 EXPECTED = {
@@ -53,7 +53,7 @@ def task(name: str) -> Task:
 
 
 def test_every_study_that_comes_along_is_tested() -> None:
-    assert ready_made_studies().keys() == {*EXPECTED, *FETCHED}
+    assert ready_made_studies().keys() == {*EXPECTED, *TESTED_WITH_MADE_DATA}
 
 
 def test_a_study_bears_the_name_of_its_folder(name: str) -> None:
@@ -88,7 +88,6 @@ def test_no_choice_of_the_space_is_refused_on_two_cores(name: str, task: Task) -
     assert isinstance(capabilities, Capabilities)
     space = read_study_file(name).spec.space.search_space()
     assert dict(space.refusals(capabilities)) == {}
-    assert all(len(getattr(read_study_file(name).spec.space, dimension)) > 1 for dimension in DIMENSIONS)
 
 
 def test_loading_a_study_imports_nothing_slow(name: str, tmp_path: Path) -> None:
