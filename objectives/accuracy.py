@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litefront.objectives.measurement import FIDELITY, Measurement, Provenance
-from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
+from litefront.objectives.metrics import FIDELITY_METRICS, Metric, argmax_agreement, find_metric
 from litefront.spaces.errors import CandidateError, InputError
+from litefront.spaces.rows import Rows, by_name, pick_output, row_count
 
 __all__ = ["Accuracy", "accuracy_source", "measure_accuracy", "wilson_interval"]
 
@@ -32,40 +34,52 @@ class Accuracy(NamedTuple):
 
 
 def measure_accuracy(
-    outputs: NDArray[Any], labels: NDArray[Any], metric: str | Metric, *, answers: str | None = None
+    outputs: Rows, labels: Rows, metric: str | Metric, *, output: str | None = None, answers: str | None = None
 ) -> Accuracy:
     """Scores a candidate's outputs.
 
+    Of several outputs one is scored, but a fidelity metric takes all of them together where none is named: for `cosine`
+    a row's outputs are one vector, in which each output is divided by the float model's root mean square norm of a row
+    so that all count alike; for `argmax_agreement` a row agrees where each of its outputs does.
+
     Args:
-        outputs: What the model answered, shape `(rows, ...)`.
-        labels: What it should have, or the float model's outputs for a fidelity metric; shape `(rows, ...)`.
+        outputs: What the model answered, shape `(rows, ...)`, or that of each output by its name.
+        labels: What it should have, or the float model's outputs for a fidelity metric; likewise.
         metric: A metric's name, import path, or the function itself.
+        output: The output that is scored, of several.
         answers: What answered, where that is not the device that measures.
 
     Raises:
         CandidateError: If the outputs are not finite.
         InputError: If the metric raises, or gives something else than a score a row or one finite number.
     """
-    if not np.isfinite(outputs).all():
+    if not all(np.isfinite(array).all() for array in by_name(outputs, [""]).values()):
         raise CandidateError("the model's outputs are not finite")
-    name, function = _name(metric), find_metric(metric)
-    scores = _scores(function, outputs, labels, name)
+    name, function, rows = _name(metric), find_metric(metric), row_count(outputs)
+    if name in FIDELITY_METRICS and output is None and isinstance(outputs, Mapping) and isinstance(labels, Mapping):
+        scores = _scores_together(function, outputs, labels)
+        interval: tuple[float, float] | None = _score_interval(scores)
+    else:
+        scored, expected = pick_output(outputs, output), pick_output(labels, output)
+        scores = _scores(function, scored, expected, name)
+        interval = _score_interval(scores) if scores.ndim else _resampled_interval(function, scored, expected)
     figure = Measurement(
         value=float(np.mean(scores)),
         unit=_unit(name),
         provenance=Provenance.MEASURED,
-        source=accuracy_source(metric, f"{len(outputs)} rows", answers),
-        interval=_interval(scores, function, outputs, labels),
+        source=accuracy_source(metric, f"{rows} rows", answers, output=output),
+        interval=interval,
     )
     return Accuracy(figure, scores if scores.ndim else None)
 
 
-def accuracy_source(metric: str | Metric, rows: str, answers: str | None = None) -> str:
-    """How an accuracy was obtained: by which metric, on which rows, against what, and by whose answers."""
+def accuracy_source(metric: str | Metric, rows: str, answers: str | None = None, *, output: str | None = None) -> str:
+    """How an accuracy was obtained: by which metric, of which output, on which rows, against what, by whose answers."""
     name = _name(metric)
+    of = f" of {output}" if output else ""
     against = " against the float model" if name in FIDELITY_METRICS else ""
     by_whom = f", answers of {answers}" if answers else ""
-    return f"{name} on {rows}{against}{by_whom}"
+    return f"{name}{of} on {rows}{against}{by_whom}"
 
 
 def _name(metric: str | Metric) -> str:
@@ -106,22 +120,45 @@ def _scores(function: Metric, outputs: NDArray[Any], labels: NDArray[Any], name:
     return scores
 
 
-def _interval(
-    scores: NDArray[Any], function: Metric, outputs: NDArray[Any], labels: NDArray[Any]
-) -> tuple[float, float] | None:
-    rows = len(outputs)
-    if scores.ndim == 1 and np.isin(scores, (0.0, 1.0)).all():
+def _scores_together(
+    function: Metric, outputs: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArray[Any]]
+) -> NDArray[np.float64]:
+    """A fidelity metric's score of each row over all outputs, shape `(rows,)`."""
+    if set(outputs) != set(labels):
+        raise CandidateError(f"its outputs are {', '.join(outputs)}, where the float model's are {', '.join(labels)}")
+    if function is argmax_agreement:
+        each = [np.asarray(function(outputs[name], labels[name]), float) for name in labels]
+        return np.asarray(np.min(each, axis=0))
+    ours, theirs = [], []
+    for name, expected in labels.items():
+        flat = expected.reshape(len(expected), -1).astype(np.float64)
+        norm = float(np.sqrt(np.square(flat).sum(axis=1).mean())) or 1.0
+        ours.append(outputs[name].reshape(len(expected), -1) / norm)
+        theirs.append(flat / norm)
+    return np.asarray(function(np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1)), float)
+
+
+def _score_interval(scores: NDArray[Any]) -> tuple[float, float]:
+    """The 95 % interval of the mean of a score a row: Wilson's, or a bootstrap where scores are not right or wrong."""
+    rows = len(scores)
+    if np.isin(scores, (0.0, 1.0)).all():
         return wilson_interval(float(scores.sum()), rows)
-    picks = np.random.default_rng(0).integers(0, rows, size=(_RESAMPLES, rows))
-    if scores.ndim == 1:
-        means = scores[picks].mean(axis=1)
-    else:
-        means = np.array([_score_or_nan(function, outputs[pick], labels[pick]) for pick in picks])
-        means = means[np.isfinite(means)]
-        if not len(means):
-            return None
+    low, high = np.quantile(scores[_picks(rows)].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _resampled_interval(function: Metric, outputs: NDArray[Any], labels: NDArray[Any]) -> tuple[float, float] | None:
+    """The same of a metric that gives one number for all rows."""
+    means = np.array([_score_or_nan(function, outputs[pick], labels[pick]) for pick in _picks(len(outputs))])
+    means = means[np.isfinite(means)]
+    if not len(means):
+        return None
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
+
+
+def _picks(rows: int) -> NDArray[np.int64]:
+    return np.random.default_rng(0).integers(0, rows, size=(_RESAMPLES, rows))
 
 
 def _score_or_nan(function: Metric, outputs: NDArray[Any], labels: NDArray[Any]) -> float:

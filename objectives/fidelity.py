@@ -6,7 +6,7 @@ that judges the file, this judges what runs it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.rows import Rows, by_name
 
 __all__ = ["FIDELITY_ROWS", "Fidelity"]
 
@@ -54,12 +55,33 @@ class Fidelity:
     same_argmax: float | None
 
     @classmethod
-    def of(cls, answers: np.ndarray, expected: np.ndarray) -> Fidelity:
+    def of(cls, answers: Rows, expected: Rows) -> Fidelity:
         """Compares answers, shape `(rows, ...)`, with the built-in kernels' of the same shape.
+
+        Of several outputs the one that differs most counts.
 
         Raises:
             CandidateError: If the shapes differ.
         """
+        ours, theirs = by_name(answers, [""]), by_name(expected, [""])
+        if set(ours) != set(theirs):
+            raise CandidateError(f"outputs {', '.join(ours)}, where the built-in kernels give {', '.join(theirs)}")
+        return cls._worst([cls._of_one(ours[name], theirs[name]) for name in theirs])
+
+    @classmethod
+    def _worst(cls, outputs: Sequence[Fidelity]) -> Fidelity:
+        first, *others = outputs
+        if not others:
+            return first
+        largest = [each.largest for each in outputs if each.largest is not None]
+        mean = [each.mean for each in outputs if each.mean is not None]
+        if len(largest) < len(outputs):
+            return cls(first.rows, None, None, None)
+        same = [each.same_argmax for each in outputs if each.same_argmax is not None]
+        return cls(first.rows, max(largest), max(mean), min(same, default=None))
+
+    @classmethod
+    def _of_one(cls, answers: np.ndarray, expected: np.ndarray) -> Fidelity:
         if answers.shape != expected.shape:
             raise CandidateError(f"answers of shape {answers.shape}, where the built-in kernels give {expected.shape}")
         rows = len(expected)

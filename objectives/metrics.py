@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["METRICS", "Metric", "find_metric"]
+__all__ = ["FIDELITY_METRICS", "METRICS", "Metric", "argmax_agreement", "find_metric"]
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any] | float]
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from litefront.objectives.size import measure_size
 from litefront.search.stage_calls import StageCall
 from litefront.search.task import Task
+from litefront.search.task_fit import calibration_refusal, check_fit, fixed_batch
 from litefront.search.task_loading import explain_user_error
 from litefront.search.workplace import StageOutput, Workplace
 from litefront.spaces.base_model import (
     BaseModel,
     ModelFormat,
     load_keras,
-    model_signature,
+    model_interface,
     non_finite_weights,
     read_model,
     save_keras,
@@ -26,10 +27,11 @@ from litefront.spaces.batch_size import convert
 from litefront.spaces.calibration import Calibration
 from litefront.spaces.channel_pruning import prune_channels
 from litefront.spaces.clustering import cluster
-from litefront.spaces.errors import CandidateError, InputError
+from litefront.spaces.errors import CandidateError, InputError, LitefrontError
 from litefront.spaces.fine_tuning import TrainingData
 from litefront.spaces.magnitude_pruning import prune
 from litefront.spaces.mixed_precision import OperatorSensitivity, fragile_operators, sensitivity
+from litefront.spaces.model_interface import ModelInterface
 from litefront.spaces.model_refusals import ModelRefusals
 from litefront.spaces.quantization import Quantization, quantization_refusals, quantize
 from litefront.spaces.quantization_aware_training import (
@@ -60,30 +62,35 @@ def _base(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
             raise InputError(problem) from error
         model = save_keras(built, folder)
     else:
-        model = read_model(Path(task.model), folder, task.custom_objects)
-    model = BaseModel(model.path, model.format, task.custom_objects)
+        model = read_model(Path(task.model), folder, task.custom_objects, task.signature)
+    model = replace(model, custom_objects=task.custom_objects)
+    interface = _interface(model)
     if bad := non_finite_weights(model):
         raise InputError(f"The model's weights must be finite, but {bad} of them are NaN or infinite.")
-    inputs = model_signature(model)
-    _check_rows_fit(task, inputs)
-    batch = inputs[0].shape[0]
+    check_fit(task, interface)
+    batch_size, reason = fixed_batch(task, model, interface)
     facts = {
         "format": model.format.value,
-        "inputs": [asdict(spec) | {"shape": list(spec.shape)} for spec in inputs],
         "refusals": ModelRefusals.of(model).to_json(),
-        # A `.tflite` cannot be converted again: it keeps the batch that it has.
-        "fixed_batch_size": max(1, batch) if model.format is ModelFormat.TFLITE else None,
-    }
+        "fixed_batch_size": batch_size,
+        "fixed_batch_reason": reason,
+        "calibration_refusal": calibration_refusal(task, interface),
+    } | interface.to_json()
     return StageOutput({"model": model.path}, facts)
 
 
-def _check_rows_fit(task: Task, inputs: Any) -> None:
-    if len(inputs) != 1:
-        raise InputError(f"A model must have one input, but this one has {len(inputs)}.")
-    expected, given = inputs[0].shape[1:], task.evaluation.inputs.shape[1:]
-    fits = len(expected) == len(given) and all(e in (-1, g) for e, g in zip(expected, given, strict=True))
-    if not fits:
-        raise InputError(f"A row of the data must have the shape that the model takes, {expected}, but got {given}.")
+def _interface(model: BaseModel) -> ModelInterface:
+    """What the kept model takes and gives; a Keras model is loaded for the first time since it was saved."""
+    try:
+        return model_interface(model)
+    except LitefrontError:
+        raise
+    except Exception as error:
+        # A layer of the user's own raises whatever it raises when it is made from what it has saved.
+        said = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"The model must load again as it was saved, with your own layers among `custom_objects`, but: {said}"
+        ) from error
 
 
 def _pruned(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
@@ -148,7 +155,7 @@ def _teacher(call: StageCall, workplace: Workplace) -> Any:
 
 
 def _float_tflite(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
-    content = convert(_model(call, workplace), call.params["batch_size"])
+    content = convert(_model(call, workplace), call.params["batch_size"], call.params.get("row_shapes"))
     return _kept_tflite(folder, content, {"refusals": quantization_refusals(content)})
 
 
@@ -222,8 +229,8 @@ BUILDING_STAGES: Mapping[str, Callable[[StageCall, Workplace, Path], StageOutput
 
 
 def _model(call: StageCall, workplace: Workplace) -> BaseModel:
-    path = workplace.store.path(call.inputs["model"])
-    return BaseModel(path, ModelFormat(call.params["format"]), workplace.task.custom_objects)
+    path, task = workplace.store.path(call.inputs["model"]), workplace.task
+    return BaseModel(path, ModelFormat(call.params["format"]), task.custom_objects, task.signature)
 
 
 def _kept_keras(model: Any, folder: Path, facts: Mapping[str, Any] | None = None) -> StageOutput:

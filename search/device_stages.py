@@ -13,6 +13,7 @@ from litefront.objectives.accuracy import accuracy_source, measure_accuracy
 from litefront.objectives.churn import measure_churn
 from litefront.objectives.devices import Candidate
 from litefront.objectives.fidelity import FIDELITY_ROWS, Fidelity
+from litefront.objectives.measurement import Measurement
 from litefront.objectives.screening import PairedScores, row_order
 from litefront.objectives.timing import Timing
 from litefront.search.stage_calls import StageCall
@@ -20,6 +21,8 @@ from litefront.search.workplace import StageOutput, Workplace
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
+from litefront.spaces.rows import Rows, load_rows, pick_output, save_rows, take_rows
+from litefront.spaces.tflite_graph import TfliteGraph
 
 __all__ = ["DEVICE_STAGES"]
 
@@ -31,13 +34,11 @@ def _reference(call: StageCall, workplace: Workplace, folder: Path) -> StageOutp
 
 def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
     outputs, reply = _infer(call, workplace, folder)
-    labels = np.load(workplace.store.path(call.inputs["labels"]))
-    accuracy = measure_accuracy(np.load(outputs), labels, workplace.task.scored_by, answers=reply.get("answers"))
-    counted = _delegation(reply) | _fidelity(call, workplace, folder, np.load(outputs))
-    figures = {"accuracy": accuracy.figure}
-    churn = measure_churn(np.load(outputs), np.load(workplace.store.path(call.inputs["float_outputs"])))
-    if churn is not None:
-        figures["churn"] = churn
+    task, given = workplace.task, load_rows(outputs)
+    labels, float_outputs = (load_rows(workplace.store.path(call.inputs[name])) for name in ("labels", "float_outputs"))
+    accuracy = measure_accuracy(given, labels, task.scored_by, output=task.output, answers=reply.get("answers"))
+    counted = _delegation(reply) | _fidelity(call, workplace, folder, given)
+    figures = {"accuracy": accuracy.figure} | _churn(given, float_outputs, task.output)
     facts = {"figures": {name: figure.to_json() for name, figure in figures.items()}, "counted": counted}
     if accuracy.scores is None:
         return StageOutput(facts=facts)
@@ -45,21 +46,32 @@ def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> StageOutpu
     return StageOutput({"scores": folder / "scores.npy"}, facts)
 
 
+def _churn(outputs: Rows, float_outputs: Rows, output: str | None) -> dict[str, Measurement]:
+    """Of the output that is scored; none of several is the prediction by itself."""
+    if isinstance(outputs, Mapping) and output is None:
+        return {}
+    churn = measure_churn(pick_output(outputs, output), pick_output(float_outputs, output))
+    return {} if churn is None else {"churn": churn}
+
+
 def _screening(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
     outputs, reply = _infer(call, workplace, folder)
-    labels, baseline = (np.load(workplace.store.path(call.inputs[name])) for name in ("labels", "baseline_scores"))
+    task, given = workplace.task, load_rows(outputs)
+    labels = load_rows(workplace.store.path(call.inputs["labels"]))
+    baseline = np.load(workplace.store.path(call.inputs["baseline_scores"]))
     first, last = call.params["first"], call.params["last"]
-    picked = row_order(len(labels))[first:last]
-    metric = workplace.task.scored_by
-    accuracy = measure_accuracy(np.load(outputs), labels[picked], metric)
+    picked = row_order(len(baseline))[first:last]
+    accuracy = measure_accuracy(given, take_rows(labels, picked), task.scored_by, output=task.output)
     if accuracy.scores is None:
         raise InputError("The metric must score each row of any rows, but it gave one number for some of them.")
     return StageOutput(
         facts={
             "paired_scores": asdict(PairedScores.of(accuracy.scores, baseline[picked])),
             "unit": accuracy.figure.unit,
-            "source": accuracy_source(metric, f"{last} of {len(labels)} rows", reply.get("answers")),
-            "counted": _delegation(reply) | _fidelity(call, workplace, folder, np.load(outputs)),
+            "source": accuracy_source(
+                task.scored_by, f"{last} of {len(baseline)} rows", reply.get("answers"), output=task.output
+            ),
+            "counted": _delegation(reply) | _fidelity(call, workplace, folder, given),
         }
     )
 
@@ -69,19 +81,20 @@ def _delegation(reply: Mapping[str, Any]) -> dict[str, Any]:
     return {name: reply[name] for name in ("delegated_nodes", "nodes", "answered_by") if name in reply}
 
 
-def _fidelity(call: StageCall, workplace: Workplace, folder: Path, outputs: np.ndarray) -> dict[str, Any]:
+def _fidelity(call: StageCall, workplace: Workplace, folder: Path, outputs: Rows) -> dict[str, Any]:
     """How a delegate's answers to the first rows differ from the built-in kernels'; nothing for those themselves."""
     candidate = _candidate(call, workplace)
     if candidate.config.delegate is Delegate.NONE:
         return {}
     built_in = replace(candidate, config=replace(candidate.config, delegate=Delegate.NONE))
-    rows, expected = folder / "fidelity_rows.npy", folder / "fidelity_outputs.npy"
-    np.save(rows, np.load(workplace.store.path(call.inputs["rows"]), mmap_mode="r")[:FIDELITY_ROWS])
+    first = slice(FIDELITY_ROWS)
+    rows = save_rows(take_rows(load_rows(workplace.store.path(call.inputs["rows"])), first), folder / "fidelity_rows")
+    expected = _answers_file(candidate, folder / "fidelity_outputs")
     try:
         workplace.device.infer(built_in, rows, expected)
     except CandidateError as error:
         raise CandidateError(f"its answers cannot be compared with the built-in kernels', which {error}") from error
-    return {"fidelity": asdict(Fidelity.of(outputs[:FIDELITY_ROWS], np.load(expected)))}
+    return {"fidelity": asdict(Fidelity.of(take_rows(outputs, first), load_rows(expected)))}
 
 
 def _latency(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
@@ -103,9 +116,15 @@ DEVICE_STAGES: Mapping[str, Callable[[StageCall, Workplace, Path], StageOutput]]
 
 
 def _infer(call: StageCall, workplace: Workplace, folder: Path) -> tuple[Path, Mapping[str, Any]]:
-    outputs = folder / "outputs.npy"
-    rows = workplace.store.path(call.inputs["rows"])
-    return outputs, workplace.device.infer(_candidate(call, workplace), rows, outputs)
+    candidate, rows = _candidate(call, workplace), workplace.store.path(call.inputs["rows"])
+    outputs = _answers_file(candidate, folder / "outputs")
+    return outputs, workplace.device.infer(candidate, rows, outputs)
+
+
+def _answers_file(candidate: Candidate, stem: Path) -> Path:
+    """Where a candidate's answers go: an array, or several by name."""
+    several = len(TfliteGraph(candidate.model.read_bytes()).outputs) > 1
+    return stem.with_suffix(".npz" if several else ".npy")
 
 
 def _candidate(call: StageCall, workplace: Workplace) -> Candidate:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from litefront.spaces.rows import Rows
 
 __all__ = [
     "PathSignature",
@@ -17,6 +20,7 @@ __all__ = [
     "digest_of_bytes",
     "digest_of_json",
     "digest_of_path",
+    "digest_of_rows",
     "signature_of_path",
 ]
 
@@ -40,6 +44,13 @@ def digest_of_array(array: NDArray[Any] | None) -> str:
         return ""
     header = f"{array.dtype.str}{array.shape}".encode()
     return digest_of_bytes(header + np.ascontiguousarray(array).tobytes())
+
+
+def digest_of_rows(rows: Rows | None) -> str:
+    """SHA-256 of an array, or of arrays by name, whatever their order; of nothing for None."""
+    if not isinstance(rows, Mapping):
+        return digest_of_array(rows)
+    return digest_of_json({name: digest_of_array(array) for name, array in rows.items()})
 
 
 def digest_of_path(path: Path) -> str:

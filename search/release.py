@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from litefront.objectives.devices import Candidate, HostDevice
 from litefront.objectives.devices.execution import DelegateOptions
@@ -25,6 +24,7 @@ from litefront.search.study_results import StudyResults
 from litefront.search.tiers import Pick, pick
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
+from litefront.spaces.rows import Rows, by_name, load_rows, save_rows
 
 __all__ = ["MANIFEST_SCHEMA", "MANIFEST_VERSION", "MODEL_NAME", "check_bundle", "export_tier", "measured_file"]
 
@@ -54,7 +54,8 @@ class _Promise:
 
     sha256: str
     config: DeploymentConfig
-    rows: NDArray[Any]
+    rows: Rows
+    answers: int
     delegated_nodes: int
     delegates: DelegateOptions
 
@@ -175,12 +176,12 @@ def _manifest(results: StudyResults, picked: Pick, record: CellRecord, content: 
 
 def _interface(content: bytes) -> dict[str, Any]:
     """What the app hands in and gets back."""
-    from litefront.spaces.tflite_graph import TfliteGraph
+    from litefront.spaces.model_interface import tflite_interface
 
-    graph = TfliteGraph(content)
+    interface = tflite_interface(content)
     return {
-        which: [{"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)} for tensor in tensors]
-        for which, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs))
+        which: [{"name": spec.name, "type": spec.dtype.upper(), "shape": list(spec.shape)} for spec in specs]
+        for which, specs in (("inputs", interface.inputs), ("outputs", interface.outputs))
     }
 
 
@@ -209,13 +210,20 @@ def _read_promise(folder: Path) -> _Promise:
         return _Promise(
             sha256=str(manifest["model"]["sha256"]),
             config=DeploymentConfig.from_params(manifest["configuration"]),
-            rows=np.zeros(manifest["model"]["inputs"][0]["shape"], dtype=np.float32),
+            rows=_zeros(manifest["model"]["inputs"]),
+            answers=len(manifest["model"]["outputs"]),
             delegated_nodes=int(manifest["counted"]["delegated_nodes"]),
             delegates=dict(manifest["device"].get("delegates", {})),
         )
     except (LookupError, TypeError, ValueError) as error:
         problem = f"{folder / MANIFEST_NAME} cannot be checked: {type(error).__name__}: {error}"
         raise InputError(problem) from error
+
+
+def _zeros(inputs: Sequence[Mapping[str, Any]]) -> Rows:
+    """A call of zeros; an input without any dimension is given one row."""
+    zeros = {each["name"]: np.zeros(each["shape"] or (1,), each["type"].lower()) for each in inputs}
+    return zeros if len(zeros) > 1 else zeros[inputs[0]["name"]]
 
 
 def _said_schema(manifest: Any) -> Any:
@@ -225,14 +233,14 @@ def _said_schema(manifest: Any) -> Any:
 def _run_problems(model: Path, promise: _Promise) -> Iterator[str]:
     """Runs the model as configured on this machine: it must load, delegate as many nodes, and answer finitely."""
     with tempfile.TemporaryDirectory() as scratch:
-        rows, outputs = Path(scratch) / "rows.npy", Path(scratch) / "outputs.npy"
-        np.save(rows, promise.rows)
+        rows = save_rows(promise.rows, Path(scratch) / "rows")
+        outputs = Path(scratch) / ("outputs.npz" if promise.answers > 1 else "outputs.npy")
         try:
             reply = HostDevice(promise.delegates).infer(Candidate(model, promise.config), rows, outputs)
         except CandidateError as error:
             yield f"the model does not run on this machine: {error}"
             return
-        if not np.isfinite(np.load(outputs)).all():
+        if not all(np.isfinite(array).all() for array in by_name(load_rows(outputs), [""]).values()):
             yield "the model's outputs are not finite"
     here, there = reply["delegated_nodes"], promise.delegated_nodes
     if here != there:

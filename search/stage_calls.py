@@ -104,7 +104,7 @@ class Look:
     """A part of the evaluation rows that candidates are screened on.
 
     Attributes:
-        inputs: Digest of its inputs in the store (`.npy`).
+        inputs: Digest of its inputs in the store (`.npy`, or `.npz` of several).
         first: Where it begins in the order of screening.
         last: Where it ends there, exclusive: the rows that have been seen after it.
     """
@@ -120,12 +120,14 @@ class StageCalls:
     Args:
         loaded: The task and its digests.
         device: The device that measures.
-        evaluation_inputs: Digest of the evaluation inputs in the store (`.npy`).
+        evaluation_inputs: Digest of the evaluation inputs in the store (`.npy`, or `.npz` of several).
         evaluation_labels: Digest of the labels there; None without labels.
         sparsities: All sparsities of the study's space; which one a pruning continues from follows from them alone.
         timing: How candidates are timed.
         mixed_max_drop: What mixed precision may lose of the agreement with the float model, on calibration rows.
         looks: The parts of the evaluation rows that candidates may be screened on, in order.
+        conversion: What of the task a conversion depends on, beside the model: `row_shapes` of the inputs, and the
+            `signature` of a SavedModel.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class StageCalls:
         timing: Timing,
         mixed_max_drop: float = 0.01,
         looks: Sequence[Look] = (),
+        conversion: Mapping[str, Any] | None = None,
     ) -> None:
         self._loaded = loaded
         self._device = device.identity() | {"runner": digest_of_path(Path(runner.__file__))}
@@ -149,6 +152,7 @@ class StageCalls:
         self._timing = timing
         self._mixed_max_drop = mixed_max_drop
         self.looks = tuple(looks)
+        self._conversion = dict(conversion or {})
 
     def identity(self) -> dict[str, Any]:
         """All that a cell's figures depend on beside its configuration and the base model."""
@@ -215,7 +219,7 @@ class StageCalls:
         """The float `.tflite` of a model at a batch size."""
         return StageCall(
             "float_tflite",
-            {"batch_size": batch_size, "format": model.facts["format"]},
+            {"batch_size": batch_size, "format": model.facts["format"]} | self._conversion,
             {"model": model.objects["model"]},
             _tools("float_tflite"),
         )

@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
-from typing import Any
-
-import numpy as np
 
 from litefront.objectives.devices import DelegateFacts, Device, DeviceFacts
 from litefront.objectives.screening import look_ends, row_order
@@ -30,6 +27,7 @@ from litefront.spaces.dimension import Capabilities
 from litefront.spaces.errors import InputError
 from litefront.spaces.model_refusals import ModelRefusals
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.rows import Rows, row_count, row_shapes, save_rows, take_rows
 from litefront.spaces.sparsity import Pattern
 
 __all__ = ["OpenStudy", "open_study", "write_study"]
@@ -152,7 +150,7 @@ def _context(
             "inputs": base.facts["inputs"],
             "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "metric"),
             "fidelity": loaded.task.is_fidelity,
-            "evaluation_rows": len(loaded.task.evaluation.inputs),
+            "evaluation_rows": row_count(loaded.task.evaluation.inputs),
             "evaluation_inputs": calls.evaluation_inputs,
         },
         baseline=baseline.params(),
@@ -176,8 +174,9 @@ def _capabilities(task: Task, facts: DeviceFacts, base: StageRecord, float_tflit
         | float_tflite.facts["refusals"]
         | refusals.quantization(),
         sparse_storage_refusal=refusals.sparse_storage,
-        calibration_refusal=task.calibration_refusal(),
+        calibration_refusal=base.facts["calibration_refusal"] or task.calibration_refusal(),
         fixed_batch_size=base.facts["fixed_batch_size"],
+        fixed_batch_reason=base.facts["fixed_batch_reason"],
         delegate_refusals=facts.refusals(),
     )
 
@@ -197,29 +196,31 @@ def _reference(
 def _stage_calls(
     spec: StudySpec, loaded: LoadedTask, facts: DeviceFacts, store: ArtifactStore, timing: Timing
 ) -> StageCalls:
-    evaluation = loaded.task.evaluation
-    labels = None if loaded.task.is_fidelity else evaluation.labels
+    inputs = loaded.task.evaluation.inputs
+    labels = None if loaded.task.is_fidelity else loaded.task.scored_labels()
     return StageCalls(
         loaded,
         facts,
-        evaluation_inputs=_keep_array(store, evaluation.inputs),
-        evaluation_labels=None if labels is None else _keep_array(store, labels),
+        evaluation_inputs=_keep_rows(store, inputs),
+        evaluation_labels=None if labels is None else _keep_rows(store, labels),
         sparsities=spec.space.sparsity,
         timing=timing,
         mixed_max_drop=spec.mixed_precision.max_drop,
-        looks=_keep_looks(store, evaluation.inputs) if spec.gates.max_accuracy_drop is not None else (),
+        looks=_keep_looks(store, inputs) if spec.gates.max_accuracy_drop is not None else (),
+        conversion={"row_shapes": row_shapes(inputs), "signature": loaded.task.signature},
     )
 
 
-def _keep_looks(store: ArtifactStore, inputs: Any) -> list[Look]:
+def _keep_looks(store: ArtifactStore, inputs: Rows) -> list[Look]:
     """Puts the parts of the evaluation rows that candidates are screened on into the store."""
-    order, ends = row_order(len(inputs)), look_ends(len(inputs))
-    return [Look(_keep_array(store, inputs[order[first:last]]), first, last) for first, last in pairwise((0, *ends))]
+    order, ends = row_order(row_count(inputs)), look_ends(row_count(inputs))
+    return [
+        Look(_keep_rows(store, take_rows(inputs, order[first:last])), first, last)
+        for first, last in pairwise((0, *ends))
+    ]
 
 
-def _keep_array(store: ArtifactStore, array: Any) -> str:
+def _keep_rows(store: ArtifactStore, rows: Rows) -> str:
     """Puts rows into the store, where every process finds them."""
     with store.scratch() as folder:
-        path = folder / "array.npy"
-        np.save(path, array)
-        return store.add_object(path)
+        return store.add_object(save_rows(rows, folder / "rows"))

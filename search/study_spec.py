@@ -105,13 +105,16 @@ class FilesTask(_Strict):
     Attributes:
         model: A `.keras`, `.h5` or `.tflite` file or a SavedModel folder, relative to the study file.
         data: A `.npz` with `evaluation_inputs`, and as the study needs them `evaluation_labels`,
-            `training_inputs`, `training_labels` and `representative_inputs`.
+            `training_inputs`, `training_labels` and `representative_inputs`; each followed by `/NAME` (an input's, or
+            for labels an output's) where the model has several.
         metric: A metric's name or import path; by default `top1`, or `argmax_agreement` without labels.
         loss: A Keras loss by name, for fine-tuning.
         epochs: Of fine-tuning after pruning.
         batch_size: Rows a fine-tuning step.
         learning_rate: Of fine-tuning, at its start.
         continued_epochs: As in `FineTuning`.
+        output: As in `Task`.
+        signature: As in `Task`.
     """
 
     model: str
@@ -122,6 +125,8 @@ class FilesTask(_Strict):
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     continued_epochs: int | None = Field(default=None, ge=1)
+    output: str | None = None
+    signature: str = "serving_default"
 
 
 class Load(_Strict):

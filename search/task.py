@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
+from litefront.spaces.base_model import SERVING_DEFAULT
 from litefront.spaces.calibration import calibration_rows
 from litefront.spaces.channel_pruning import ChannelPruning
 from litefront.spaces.fine_tuning import FineTuning
-from litefront.spaces.rows import Rows
+from litefront.spaces.rows import Rows, pick_output
 
 __all__ = ["Dataset", "Task"]
 
@@ -24,12 +25,14 @@ class Dataset:
     """Rows of data.
 
     Attributes:
-        inputs: What the model takes, shape `(rows, ...)`.
-        labels: What it should answer, shape `(rows, ...)`; None if that is not known.
+        inputs: What the model takes, shape `(rows, ...)`; for a model of several inputs such an array for each, by the
+            input's name.
+        labels: What it should answer, shape `(rows, ...)`, or such an array for each labelled output by its name; None
+            if that is not known.
     """
 
-    inputs: NDArray[Any]
-    labels: NDArray[Any] | None = None
+    inputs: Rows
+    labels: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Task:
     """A model to search, and everything that the search needs to know about it.
 
     Attributes:
-        model: Gives the trained tf_keras model (called once, in a worker process, seeded with the fine-tuning's seed),
-            or the path of a `.keras`, `.h5`, SavedModel or float `.tflite` model.
+        model: Gives the trained model, of tf_keras or Keras 3 (called once, in a worker process, seeded with the
+            fine-tuning's seed), or the path of a `.keras`, `.h5`, SavedModel or float `.tflite` model.
         evaluation: Rows that accuracy is measured on; never trained or calibrated on. Without labels, agreement with
             the float model is the accuracy.
         training: Rows that a pruned model is fine-tuned on; None if the model cannot be trained further.
@@ -51,18 +54,23 @@ class Task:
         channel_pruning: How channels are chosen and removed.
         custom_objects: Your own Keras layers and functions, by name.
         model_files: Further files that `model` reads; when one of them changes, the model is built again.
+        output: The output that is scored, of a model that has several. None: its only one; where accuracy is agreement
+            with the float model, all of them together.
+        signature: The signature of a SavedModel or `.tflite` that is meant.
     """
 
     model: Callable[[], Any] | str | Path
     evaluation: Dataset
     training: Dataset | None = None
-    representative: NDArray[Any] | None = None
+    representative: Rows | None = None
     loss: str | Callable[..., Any] = "sparse_categorical_crossentropy"
     metric: str | Metric | None = None
     fine_tuning: FineTuning = field(default_factory=FineTuning)
     channel_pruning: ChannelPruning = field(default_factory=ChannelPruning)
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     model_files: tuple[str | Path, ...] = ()
+    output: str | None = None
+    signature: str = SERVING_DEFAULT
 
     @property
     def scored_by(self) -> str | Metric:
@@ -85,6 +93,11 @@ class Task:
         if self.representative is not None:
             return calibration_rows(self.representative, count)
         return None if self.training is None else calibration_rows(self.training.inputs, count)
+
+    def scored_labels(self) -> NDArray[Any] | None:
+        """The evaluation labels of the output that is scored, shape `(rows, ...)`; None without labels."""
+        labels = self.evaluation.labels
+        return None if labels is None else pick_output(labels, self.output)
 
     def training_refusal(self) -> str | None:
         """Why a model cannot be trained further with this task's data, or None if it can."""
@@ -111,14 +124,13 @@ class Task:
             yield from _dataset_problems("training", self.training)
         if self.representative is not None:
             yield from _dataset_problems("representative", Dataset(self.representative))
-        row = _row_shape(self.evaluation.inputs)
         for name, rows in (
             ("training", self.training.inputs if self.training else None),
             ("representative", self.representative),
         ):
-            shape = _row_shape(rows)
-            if None not in (row, shape) and shape != row:
-                yield f"A row of the {name} inputs must have the shape of an evaluation row {row}, but got {shape}."
+            if rows is not None:
+                yield from _difference_problems(name, rows, self.evaluation.inputs)
+        yield from self._label_problems()
         try:
             find_metric(self.scored_by)
         except ValueError as error:
@@ -126,11 +138,20 @@ class Task:
         if self.evaluation.labels is None and not self.is_fidelity:
             yield f"The metric {self.scored_by} needs `evaluation` labels, but there are none."
 
+    def _label_problems(self) -> Iterator[str]:
+        labels = self.evaluation.labels
+        if not isinstance(labels, Mapping) or self.is_fidelity:
+            return
+        if self.output is None and len(labels) > 1:
+            yield f"`output` must name the output that is scored, one of {_listed(labels)}, but it is not given."
+        if self.output is not None and self.output not in labels:
+            yield f"The evaluation labels must have those of the output {self.output}, but got {_listed(labels)}."
+
 
 def _dataset_problems(name: str, data: Dataset) -> Iterator[str]:
-    arrays: dict[str, Any] = {f"{name} inputs": data.inputs}
+    arrays = _arrays(f"{name} inputs", data.inputs)
     if data.labels is not None:
-        arrays[f"{name} labels"] = data.labels
+        arrays |= _arrays(f"{name} labels", data.labels)
     for what, array in arrays.items():
         if not isinstance(array, np.ndarray):
             yield f"The {what} must be a numpy array, but got {type(array).__name__}."
@@ -141,9 +162,37 @@ def _dataset_problems(name: str, data: Dataset) -> Iterator[str]:
         elif array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.count_nonzero(~np.isfinite(array)))
             yield f"The {what} must be finite, but {bad} of {array.size} values are NaN or infinite."
-    rows = [len(array) for array in arrays.values() if _row_shape(array) is not None]
-    if len(rows) == 2 and rows[0] != rows[1]:
-        yield (f"The {name} data must have as many labels as inputs, but got {rows[1]} labels for {rows[0]} inputs.")
+    rows = {what: len(array) for what, array in arrays.items() if _row_shape(array) is not None}
+    if len(set(rows.values())) > 1:
+        if len(arrays) == 2 and not isinstance(data.inputs, Mapping):
+            inputs, labels = rows.values()
+            yield f"The {name} data must have as many labels as inputs, but got {labels} labels for {inputs} inputs."
+        else:
+            counts = ", ".join(f"{count} in the {what}" for what, count in rows.items())
+            yield f"The {name} data must have as many rows in every array, but got {counts}."
+
+
+def _arrays(what: str, rows: Any) -> dict[str, Any]:
+    """The arrays by what they are; a mapping without any counts as what is no array."""
+    if isinstance(rows, Mapping) and rows:
+        return {f"{what} `{name}`": array for name, array in rows.items()}
+    return {what: rows}
+
+
+def _difference_problems(which: str, rows: Any, evaluation: Any) -> Iterator[str]:
+    """How rows differ in names and shapes from the evaluation rows."""
+    ours, theirs = _arrays("inputs", rows), _arrays("inputs", evaluation)
+    if set(ours) != set(theirs):
+        yield f"The {which} data must have the evaluation data's {_listed(theirs)}, but it has {_listed(ours)}."
+        return
+    for what, array in ours.items():
+        shape, expected = _row_shape(array), _row_shape(theirs[what])
+        if None not in (shape, expected) and shape != expected:
+            yield f"A row of the {which} {what} must have the shape of an evaluation row {expected}, but got {shape}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _row_shape(array: Any) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ import importlib.util
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from litefront.objectives.metrics import METRICS
-from litefront.search.digests import digest_of_array, digest_of_json, digest_of_path
+from litefront.search.digests import digest_of_json, digest_of_path, digest_of_rows
 from litefront.search.study_file import StudyFile
 from litefront.search.study_spec import FilesTask
 from litefront.search.task import Dataset, Task
 from litefront.search.user_modules import UserModules
+from litefront.spaces.base_model import SERVING_DEFAULT
 from litefront.spaces.errors import InputError
 from litefront.spaces.fine_tuning import FineTuning
+from litefront.spaces.rows import Rows
 from litefront.spaces.tensorflow_environment import prepare_environment
 
 __all__ = ["LoadedTask", "explain_user_error", "load_task", "unpack_task"]
@@ -101,25 +103,49 @@ def _task_from_files(files: FilesTask, folder: Path) -> Task:
     except Exception as error:
         # Whatever the reader raises here comes from the bytes of the user's file.
         raise InputError(f"`task.data` must be a .npz file of plain arrays, but {data_path.name}: {error}") from error
-    known = {"training_inputs", "training_labels", "evaluation_inputs", "evaluation_labels", "representative_inputs"}
-    if unknown := sorted(arrays.keys() - known):
-        raise InputError(f"{data_path.name} may hold {', '.join(sorted(known))}, but it has {', '.join(unknown)} too.")
-    if "evaluation_inputs" not in arrays:
+    held = _held(arrays, data_path.name)
+    if "evaluation_inputs" not in held:
         raise InputError(f"{data_path.name} must hold `evaluation_inputs`, but it has {sorted(arrays)}.")
     training = None
-    if "training_inputs" in arrays:
-        training = Dataset(arrays["training_inputs"], arrays.get("training_labels"))
+    if "training_inputs" in held:
+        training = Dataset(held["training_inputs"], held.get("training_labels"))
     return Task(
         model=folder / files.model,
-        evaluation=Dataset(arrays["evaluation_inputs"], arrays.get("evaluation_labels")),
+        evaluation=Dataset(held["evaluation_inputs"], held.get("evaluation_labels")),
         training=training,
-        representative=arrays.get("representative_inputs"),
+        representative=held.get("representative_inputs"),
+        output=files.output,
+        signature=files.signature,
         loss=files.loss,
         metric=files.metric,
         fine_tuning=FineTuning(
             files.epochs, files.batch_size, files.learning_rate, continued_epochs=files.continued_epochs
         ),
     )
+
+
+_HELD = ("evaluation_inputs", "evaluation_labels", "representative_inputs", "training_inputs", "training_labels")
+
+
+def _held(arrays: Mapping[str, np.ndarray], file_name: str) -> dict[str, Rows]:
+    """What a data file holds: an array, or several as `evaluation_inputs/NAME`, one for each name.
+
+    Raises:
+        InputError: If there is something else in it.
+    """
+    if unknown := sorted(name for name in arrays if name.partition("/")[0] not in _HELD):
+        raise InputError(
+            f"{file_name} may hold {', '.join(_HELD)} (each followed by /NAME where there are several), but it has "
+            f"{', '.join(unknown)} too."
+        )
+    held: dict[str, Rows] = {}
+    for what in _HELD:
+        named = {name.partition("/")[2]: array for name, array in arrays.items() if name.partition("/")[0] == what}
+        if "" in named and len(named) > 1:
+            raise InputError(f"{file_name} must hold either {what} or {what}/NAME, but it has both.")
+        if named:
+            held[what] = named.get("", named)
+    return held
 
 
 def _task_file(reference: str, folder: Path) -> tuple[Path, str]:
@@ -167,7 +193,7 @@ def _task_of(module: ModuleType, attribute: str, path: Path) -> Task:
 
 def _with_digests(task: Task, code: list[str], packed: bytes) -> LoadedTask:
     training = task.training or Dataset(np.empty(0))
-    data = [digest_of_array(training.inputs), digest_of_array(training.labels)]
+    data = [digest_of_rows(training.inputs), digest_of_rows(training.labels)]
     try:
         files = [digest_of_path(Path(file)) for file in (*_model_paths(task), *task.model_files)]
     except OSError as error:
@@ -176,14 +202,14 @@ def _with_digests(task: Task, code: list[str], packed: bytes) -> LoadedTask:
     # How a pruned model is pruned further is in the key of each stage that does so.
     settings = {name: value for name, value in vars(task.fine_tuning).items() if name != "continued_epochs"}
     metric = task.scored_by
+    chosen = [] if task.output is None else [task.output]
+    signature = [] if task.signature == SERVING_DEFAULT else [task.signature]
     return LoadedTask(
         task=task,
-        model_digest=digest_of_json([code, files, data]),
+        model_digest=digest_of_json([code, files, data, *signature]),
         training_digest=digest_of_json([code, data, settings | {"loss": _name_of(task.loss)}]),
-        representative_digest=digest_of_array(
-            task.representative if task.representative is not None else training.inputs
-        ),
-        metric_digest=digest_of_json(metric if metric in METRICS else [code, _name_of(metric)]),
+        representative_digest=digest_of_rows(training.inputs if task.representative is None else task.representative),
+        metric_digest=digest_of_json([metric if metric in METRICS else [code, _name_of(metric)], *chosen]),
         packed=packed,
     )
 

@@ -24,6 +24,7 @@ class Capabilities:
         sparse_storage_refusal: Why zeros cannot be left out of the file; None if they can.
         calibration_refusal: Why activations cannot be calibrated; None if they can.
         fixed_batch_size: The only batch that the model's file can be converted for; None if any can.
+        fixed_batch_reason: Why it is the only one, where that is more than the file's own batch.
         delegate_refusals: Why a delegate cannot be used on the device, by its name; those that can are not in it.
     """
 
@@ -34,6 +35,7 @@ class Capabilities:
     sparse_storage_refusal: str | None = None
     calibration_refusal: str | None = None
     fixed_batch_size: int | None = None
+    fixed_batch_reason: str = ""
     delegate_refusals: Mapping[str, str] = field(default_factory=dict)
 
 

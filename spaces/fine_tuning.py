@@ -33,12 +33,13 @@ class TrainingData:
 
     Attributes:
         inputs: The rows that it takes.
-        labels: What it should answer, shape `(rows, ...)`; None where it learns from a teacher alone.
+        labels: What it should answer, shape `(rows, ...)`, or that of each output by its name; None where it learns
+            from a teacher alone.
         loss: A Keras loss, by name or as a function.
     """
 
     inputs: Rows
-    labels: NDArray[Any] | None
+    labels: Rows | None
     loss: str | Callable[..., Any]
 
 

@@ -17,6 +17,7 @@ from litefront.spaces.calibration import Calibration, calibrate
 from litefront.spaces.dimension import Capabilities, Dimension, checked_choice
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.muted_stderr import muted_stderr
+from litefront.spaces.rows import Rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,17 +6,11 @@ for models that came as a `.tflite` too, and with the scales and zero points tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-
-from litefront.spaces.errors import CandidateError
-from litefront.spaces.flatbuffer import builtin_code, constant_data, pack_model, unpack_model
-from litefront.spaces.model_calls import ModelCalls
-from litefront.spaces.tflite_graph import TfliteGraph
 
 __all__ = ["SparseKernels", "SparseStorage", "sparse_kernels", "store_sparsely"]
 

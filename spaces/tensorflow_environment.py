@@ -13,12 +13,13 @@ from typing import Any
 
 from litefront.spaces.muted_stderr import muted_stderr
 
-__all__ = ["import_keras", "import_tensorflow", "prepare_environment", "seed_everything"]
+__all__ = ["import_keras", "import_keras3", "import_tensorflow", "prepare_environment", "seed_everything"]
 
 
 def prepare_environment() -> None:
     """Sets what must be set before TensorFlow is imported; call before loading a user's task as well."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -48,6 +49,14 @@ def import_keras() -> ModuleType:
     import tf_keras
 
     return tf_keras  # type: ignore[no-any-return]
+
+
+def import_keras3() -> ModuleType:
+    """Gives Keras 3, on TensorFlow: the Keras that most models are written in."""
+    import_tensorflow()
+    import keras
+
+    return keras  # type: ignore[no-any-return]
 
 
 def seed_everything(seed: int) -> None:

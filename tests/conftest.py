@@ -76,19 +76,28 @@ def float_tflites(keras_classifier: BaseModel) -> dict[int, bytes]:
     return {batch_size: convert(keras_classifier, batch_size) for batch_size in BATCHES}
 
 
+class _CandidateFiles(dict[tuple[Quantization, int], Path]):
+    """A file for each quantization and batch size, made when it is first asked for."""
+
+    def __init__(self, folder: Path, float_tflites: dict[int, bytes], rows: np.ndarray) -> None:
+        super().__init__()
+        self._folder, self._float_tflites, self._rows = folder, float_tflites, rows
+
+    def __missing__(self, key: tuple[Quantization, int]) -> Path:
+        quantization, batch_size = key
+        path = self._folder / f"{quantization}_{batch_size}.tflite"
+        content = self._float_tflites[batch_size]
+        path.write_bytes(quantize(content, quantization, representative_dataset=self._rows))
+        self[key] = path
+        return path
+
+
 @pytest.fixture(scope="session")
 def candidate_files(
     float_tflites: dict[int, bytes], representative_dataset: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[Quantization, int], Path]:
     """A file for each quantization and batch size."""
-    folder = tmp_path_factory.mktemp("candidates")
-    files = {}
-    for quantization in Quantization:
-        for batch_size, content in float_tflites.items():
-            path = folder / f"{quantization}_{batch_size}.tflite"
-            path.write_bytes(quantize(content, quantization, representative_dataset=representative_dataset))
-            files[quantization, batch_size] = path
-    return files
+    return _CandidateFiles(tmp_path_factory.mktemp("candidates"), float_tflites, representative_dataset)
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ from litefront.objectives.runner import has_enough
 from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.errors import CandidateError, InputError
+from litefront.spaces.rows import Rows, load_rows, pick_output, row_count
 
 __all__ = ["AndroidDevice"]
 
@@ -167,11 +168,11 @@ class AndroidDevice:
         """Runs all rows of `inputs` through a candidate, on this machine or there; `answers` says where."""
         if candidate.config.delegate in _ON_THE_CPU:
             return {**HostDevice().infer(candidate, inputs, outputs), "answers": "this machine"}
-        rows = np.load(inputs, mmap_mode="r")
+        rows = load_rows(inputs)
         with self._alone(), tempfile.TemporaryDirectory() as folder:
             answers, delegation = self._answer(candidate, rows, Path(folder))
         np.save(outputs, answers)
-        return {"rows": len(rows), "answers": "the phone"} | delegation
+        return {"rows": row_count(rows), "answers": "the phone"} | delegation
 
     def benchmark(
         self, candidate: Candidate, inputs: Path, timing: Timing, reference: Candidate | None = None
@@ -285,12 +286,18 @@ class AndroidDevice:
             beside = self._tool.run(reference, beside_flags)
         return run, beside
 
-    def _answer(self, candidate: Candidate, rows: np.ndarray, folder: Path) -> tuple[np.ndarray, dict[str, int]]:
+    def _answer(self, candidate: Candidate, given_rows: Rows, folder: Path) -> tuple[np.ndarray, dict[str, int]]:
         """What the phone answers, call by call: the tool takes one input a process, and keeps its last output."""
         from litefront.spaces.tflite_graph import TfliteGraph
 
         graph = TfliteGraph(candidate.model.read_bytes())
-        taken, given = graph.inputs[0], graph.outputs[0]
+        if len(graph.inputs) > 1 or len(graph.outputs) > 1:
+            # The tool writes its outputs behind one another, without saying which is which.
+            raise CandidateError(
+                f"the phone answers for models of one input and one output, but this one has {len(graph.inputs)} and "
+                f"{len(graph.outputs)}"
+            )
+        rows, taken, given = pick_output(given_rows), graph.inputs[0], graph.outputs[0]
         batch = taken.shape[0]
         if tuple(rows.shape[1:]) != taken.shape[1:]:
             raise CandidateError(f"the model takes {taken.shape}, but the data gives {rows.shape}")

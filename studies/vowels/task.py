@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from litefront.search import Dataset, FineTuning, Task
+from litefront.spaces.rows import take_rows
 
 if TYPE_CHECKING:
     import tf_keras
@@ -77,7 +78,7 @@ task = Task(
     model=trained_model,
     training=_training,
     evaluation=load("evaluation"),
-    representative=_training.inputs[:200],
+    representative=take_rows(_training.inputs, slice(200)),
     loss=LOSS,
     metric="top1",
     fine_tuning=FineTuning(epochs=30, batch_size=32, learning_rate=1e-3),

@@ -165,3 +165,31 @@ def test_answers_of_another_machine_are_called_so() -> None:
     assert measure_accuracy(outputs, labels, "top1").figure.source == "top1 on 2 rows"
     elsewhere = measure_accuracy(outputs, labels, "top1", answers="this machine").figure
     assert elsewhere.source == "top1 on 2 rows, answers of this machine"
+
+
+def test_one_of_several_outputs_is_scored_by_its_name() -> None:
+    outputs = {"a": one_hot(0, 1, 2), "b": one_hot(0, 0, 0)}
+    accuracy = measure_accuracy(outputs, np.array([0, 1, 2]), "top1", output="b")
+    assert accuracy.figure.value == pytest.approx(1 / 3)
+    assert accuracy.figure.source == "top1 of b on 3 rows"
+
+
+def test_several_outputs_agree_where_each_of_them_does() -> None:
+    float_model = {"a": one_hot(0, 1, 2, 0), "b": one_hot(0, 1, 2, 0)}
+    outputs = {"a": one_hot(0, 1, 2, 1), "b": one_hot(0, 2, 2, 0)}
+    accuracy = measure_accuracy(outputs, float_model, "argmax_agreement")
+    assert accuracy.scores is not None and accuracy.scores.tolist() == [1, 0, 1, 0]
+    assert measure_accuracy(outputs, float_model, "argmax_agreement", output="a").figure.value == 0.75
+
+
+def test_several_outputs_make_one_vector_in_which_they_count_alike() -> None:
+    # Norms of 1000 and 1: turned by a right angle, either output takes the cosine to one half.
+    float_model = {"large": np.array([[1000.0, 0.0]]), "small": np.array([[1.0, 0.0]])}
+    for turned in float_model:
+        outputs = float_model | {turned: float_model[turned][:, ::-1]}
+        assert measure_accuracy(outputs, float_model, "cosine").figure.value == pytest.approx(0.5)
+
+
+def test_outputs_of_other_names_than_the_float_models_are_refused() -> None:
+    with pytest.raises(CandidateError, match="its outputs are a, where the float model's are b"):
+        measure_accuracy({"a": one_hot(0)}, {"b": one_hot(0)}, "cosine")

@@ -71,3 +71,13 @@ def test_answers_of_another_shape_cannot_be_compared() -> None:
 def test_it_goes_through_json() -> None:
     fidelity = differing(-2.0)
     assert Fidelity.from_json(asdict(fidelity)) == fidelity
+
+
+def test_of_several_outputs_the_one_that_differs_most_counts() -> None:
+    worse = EXPECTED.copy()
+    worse[0, 2] -= 8.0
+    several = Fidelity.of({"a": EXPECTED, "b": worse}, {"a": EXPECTED, "b": EXPECTED})
+    assert several == Fidelity.of(worse, EXPECTED)
+    assert Fidelity.of({"a": worse, "b": EXPECTED * np.nan}, {"a": EXPECTED, "b": EXPECTED}).largest is None
+    with pytest.raises(CandidateError, match="outputs a, where the built-in kernels give b"):
+        Fidelity.of({"a": EXPECTED}, {"b": EXPECTED})

@@ -20,7 +20,9 @@ from litefront.objectives.runner_process import RUNNER, run_request
 from litefront.objectives.timing import Timing
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.rows import load_rows, save_rows
 from tests.conftest import BATCHES, run_rows
+from tests.spaces.test_tflite_graph import Op, T, make_tflite
 
 Candidates = dict[tuple[Quantization, int], Path]
 SHORT = Timing(min_rounds=3, round_s=0.001, max_s=0.05, warm_up_max_s=0.01, cold_starts=2)
@@ -163,7 +165,7 @@ def test_rows_of_another_shape_are_refused(candidate_files: Candidates, tmp_path
         infer(candidate_files[Quantization.FLOAT32, 4], tmp_path / "rows.npy", tmp_path / "outputs.npy")
 
 
-def test_a_model_of_two_inputs_is_refused(rows_file: Path, tmp_path: Path) -> None:
+def test_a_model_of_two_inputs_needs_rows_by_name(rows_file: Path, tmp_path: Path) -> None:
     from litefront.spaces.base_model import save_keras
     from litefront.spaces.batch_size import convert
     from litefront.spaces.tensorflow_environment import import_keras
@@ -172,7 +174,7 @@ def test_a_model_of_two_inputs_is_refused(rows_file: Path, tmp_path: Path) -> No
     left, right = keras.layers.Input((2,)), keras.layers.Input((2,))
     model = save_keras(keras.Model([left, right], keras.layers.Add()([left, right])), tmp_path)
     (tmp_path / "two.tflite").write_bytes(convert(model, 1))
-    with pytest.raises(CandidateError, match="must have one input, but this one has 2"):
+    with pytest.raises(CandidateError, match="takes input_., input_., but the data gives one array without a name"):
         infer(tmp_path / "two.tflite", rows_file, tmp_path / "outputs.npy")
 
 
@@ -449,3 +451,106 @@ def test_the_interval_of_the_p90_knows_that_rounds_differ() -> None:
     # A single round cannot say how rounds differ; its interval is at least no error.
     low, high = all_calls([np.ones(5)])["p90_interval_ms"]
     assert (low, high) == (1.0, 1.0)
+
+
+# ------------------------------------------------------------------------------- several inputs, integers, no batch
+
+
+@pytest.fixture(scope="module")
+def two_by_two(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """A model that gives its two inputs back, the float one doubled, the integer one as it is; by batch."""
+    from litefront.spaces.base_model import save_keras
+    from litefront.spaces.batch_size import convert
+    from litefront.spaces.tensorflow_environment import import_keras
+
+    keras = import_keras()
+    folder = tmp_path_factory.mktemp("two")
+    number, words = keras.layers.Input((3,), name="number"), keras.layers.Input((2,), name="a/words", dtype="int32")
+    outputs = [keras.layers.Reshape((2, 1), name="same")(words), keras.layers.Add(name="double")([number, number])]
+    model = save_keras(keras.Model([number, words], outputs), folder)
+    files = {}
+    for batch_size in BATCHES:
+        files[batch_size] = folder / f"{batch_size}.tflite"
+        files[batch_size].write_bytes(convert(model, batch_size))
+    return files
+
+
+NAMED = {
+    "number": np.arange(15, dtype=np.float32).reshape(5, 3),
+    # Beyond what a float32 holds exactly.
+    "a/words": (np.arange(10).reshape(5, 2) + 2**24 + 1).astype(np.int64),
+}
+
+
+@pytest.mark.parametrize("delegate", ["none", "xnnpack"])
+@pytest.mark.parametrize("batch_size", BATCHES)
+def test_several_inputs_and_outputs_go_by_name_and_integers_stay_exact(
+    batch_size: int, delegate: str, two_by_two: dict[int, Path], tmp_path: Path
+) -> None:
+    inputs, outputs = save_rows(NAMED, tmp_path / "rows"), tmp_path / "outputs.npz"
+    assert infer(two_by_two[batch_size], inputs, outputs, delegate=delegate)["rows"] == 5
+    answers = load_rows(outputs)
+    assert isinstance(answers, dict) and set(answers) == {"same", "double"}
+    np.testing.assert_array_equal(answers["same"][..., 0], NAMED["a/words"])
+    np.testing.assert_array_equal(answers["double"], 2 * NAMED["number"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"number": NAMED["number"]}, "the model takes a/words, number, but the data gives number"),
+        (NAMED | {"more": NAMED["number"]}, "takes a/words, number, but the data gives a/words, more, number"),
+        (NAMED | {"a/words": NAMED["a/words"] + 0.5}, "takes int32 as a/words, which 8 values of the data are not"),
+        (NAMED | {"a/words": NAMED["a/words"] * 2**31}, "takes int32 as a/words, which 8 values of the data are not"),
+        (NAMED | {"number": NAMED["number"][:, :2]}, r"takes \(4, 3\) as number, but the data gives \(4, 2\)"),
+    ],
+)
+def test_rows_that_do_not_fit_several_inputs_are_refused(
+    rows: dict[str, np.ndarray], words: str, two_by_two: dict[int, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(CandidateError, match=f"^refused: .*{words}$"):
+        infer(two_by_two[4], save_rows(rows, tmp_path / "rows"), tmp_path / "outputs.npz")
+
+
+def test_several_outputs_do_not_fit_into_one_array(two_by_two: dict[int, Path], tmp_path: Path) -> None:
+    with pytest.raises(CandidateError, match="refused: the model has the outputs .*, which take a .npz"):
+        infer(two_by_two[1], save_rows(NAMED, tmp_path / "rows"), tmp_path / "outputs.npy")
+
+
+def test_a_model_of_several_inputs_is_timed(two_by_two: dict[int, Path], tmp_path: Path) -> None:
+    request = {
+        "action": "benchmark",
+        "model": str(two_by_two[4]),
+        "inputs": str(save_rows(NAMED, tmp_path / "rows")),
+        "timing": SHORT.to_json(),
+        "reference": None,
+        "delegate": "xnnpack",
+        "num_threads": 1,
+    }
+    reply = run_request(request, timeout_s=120)
+    assert len(reply["rounds"]) >= 3 and len(reply["cold_starts"]) == 2
+
+
+def test_a_model_without_a_batch_dimension_is_called_row_by_row(tmp_path: Path) -> None:
+    tensors = {"x": T("FLOAT32", (2, 3)), "y": T("FLOAT32", (2, 3))}
+    (tmp_path / "one.tflite").write_bytes(make_tflite(tensors, [Op("ABS", ("x",), ("y",))]))
+    rows = -np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    np.save(tmp_path / "rows.npy", rows)
+    reply = infer(tmp_path / "one.tflite", tmp_path / "rows.npy", tmp_path / "outputs.npy")
+    assert reply["rows"] == 4
+    np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), -rows)
+
+
+def test_a_row_is_answered_as_if_none_came_before(tmp_path: Path) -> None:
+    from litefront.spaces.base_model import load_keras, save_keras
+    from litefront.spaces.batch_size import convert
+    from litefront.spaces.tensorflow_environment import import_keras
+
+    keras = import_keras()
+    # LiteRT's LSTM keeps its state from call to call.
+    model = save_keras(keras.Sequential([keras.layers.Input((4, 2)), keras.layers.LSTM(3)]), tmp_path)
+    (tmp_path / "lstm.tflite").write_bytes(convert(model, 1))
+    rows = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    infer(tmp_path / "lstm.tflite", tmp_path / "rows.npy", tmp_path / "outputs.npy", delegate="xnnpack")
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), np.asarray(load_keras(model)(rows)), atol=1e-5)

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litefront.search.digests import digest_of_array, digest_of_bytes, digest_of_json, digest_of_path, signature_of_path
+from litefront.search.digests import (
+    digest_of_array,
+    digest_of_bytes,
+    digest_of_json,
+    digest_of_path,
+    digest_of_rows,
+    signature_of_path,
+)
 
 
 def test_bytes_have_their_sha256() -> None:
@@ -128,3 +135,10 @@ def test_a_signature_changes_with_any_file_in_the_folder(tmp_path: Path, change:
 def test_what_is_not_there_has_no_signature(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         signature_of_path(tmp_path / "nothing")
+
+
+def test_rows_by_name_have_a_digest_that_the_order_of_names_does_not_change() -> None:
+    one, other = np.arange(3), np.ones(3)
+    assert digest_of_rows({"a": one, "b": other}) == digest_of_rows({"b": other, "a": one})
+    assert len({digest_of_rows(rows) for rows in (None, one, {"a": one}, {"b": one}, {"a": one, "b": other})}) == 5
+    assert digest_of_rows(one) == digest_of_array(one)

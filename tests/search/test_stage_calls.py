@@ -195,6 +195,22 @@ def test_a_key_depends_on_the_format_of_the_model() -> None:
     assert calls.float_tflite(keras, 1).key != calls.float_tflite(saved, 1).key
 
 
+def test_a_conversions_key_depends_on_what_of_the_task_decides_it() -> None:
+    def key(**conversion: Any) -> str:
+        calls = StageCalls(
+            LOADED,
+            DEVICE,
+            evaluation_inputs="i",
+            evaluation_labels="l",
+            sparsities=(),
+            timing=TIMING,
+            conversion={"row_shapes": {"": (8,)}, "signature": "serving_default"} | conversion,
+        )
+        return calls.float_tflite(StageRecord("base", "k", {"model": "m"}, {"format": "keras"}, 1.0), 1).key
+
+    assert len({key(), key(row_shapes={"": (9,)}), key(signature="other")}) == 3
+
+
 def test_scoring_against_the_reference_depends_on_its_answers() -> None:
     calls = StageCalls(LOADED, DEVICE, evaluation_inputs="i", evaluation_labels=None, sparsities=(), timing=TIMING)
     file = StageRecord("quantized", "k", {"tflite": "t"}, {}, 1.0)

@@ -67,7 +67,7 @@ class Made:
         self.rows = keep_array(self.workplace.store, inputs)
         self.labels = keep_array(self.workplace.store, labels)
         self.base = self.run("base", {"seed": 0})
-        self.pruned = self.run("pruned", {"sparsity": 0.5}, model=self.base.objects["model"])
+        self.pruned = self.run("pruned", {"sparsity": 0.5, "format": "keras"}, model=self.base.objects["model"])
         self.float_tflite = self.run(
             "float_tflite", {"batch_size": 4, "format": "keras"}, model=self.base.objects["model"]
         )
@@ -289,14 +289,14 @@ def test_a_keras_file_is_a_base_model(made: Made, keras_classifier: BaseModel, t
     assert record.facts == made.base.facts
 
 
-def test_a_tflite_file_is_a_base_model_that_keeps_its_batch(
+def test_a_tflite_file_is_a_base_model_whose_channels_stay(
     made: Made, candidate_files: dict[tuple[Quantization, int], Path], tmp_path: Path
 ) -> None:
     path = candidate_files[Quantization.FLOAT32, 4]
     workplace = elsewhere(made, with_model(made, path), tmp_path)
     record = succeed(BASE, workplace)
-    assert (record.facts["format"], record.facts["fixed_batch_size"]) == ("tflite", 4)
-    assert "`.tflite`" in record.facts["pruning_refusals"]["unstructured"]
+    assert (record.facts["format"], record.facts["fixed_batch_size"]) == ("tflite", None)
+    assert list(record.facts["pruning_refusals"]) == ["channel"]
     call = StageCall("float_tflite", {"batch_size": 4, "format": "tflite"}, {"model": record.objects["model"]})
     assert succeed(call, workplace).objects["tflite"] == f"{digest_of_path(path)}.tflite"
 
@@ -382,15 +382,41 @@ def test_rows_that_the_model_does_not_take_are_told(made: Made, tmp_path: Path, 
     assert "the shape that the model takes, (8, 8, 1), but got (7, 8, 1)" in str(done.error)
 
 
-def test_a_model_of_two_inputs_is_told(made: Made, tmp_path: Path) -> None:
-    def two_inputs() -> Any:
-        import tf_keras
+def two_by_two() -> Any:
+    import tf_keras
 
-        one, other = tf_keras.layers.Input((8, 8, 1)), tf_keras.layers.Input((8, 8, 1))
-        return tf_keras.Model([one, other], tf_keras.layers.Add()([one, other]))
+    image, number = tf_keras.layers.Input((8, 8, 1), name="image"), tf_keras.layers.Input((1,), name="n", dtype="int32")
+    flat = tf_keras.layers.Flatten()(image)
+    return tf_keras.Model(
+        [image, number],
+        [tf_keras.layers.Dense(3, name="classes")(flat), tf_keras.layers.Reshape((1,), name="same")(number)],
+    )
 
-    done = fail(BASE, elsewhere(made, with_model(made, two_inputs), tmp_path), InputError)
-    assert str(done.error) == "A model must have one input, but this one has 2."
+
+def test_rows_that_do_not_fit_a_models_inputs_and_outputs_are_told_at_once(
+    made: Made, tmp_path: Path, rows: Rows
+) -> None:
+    fitting = {"image": rows[0], "n": rows[1][:, None]}
+    wrong = {"image": rows[0][:, :7], "n": rows[0][:, 0, 0]}
+    task = with_model(made, two_by_two, evaluation=Dataset(wrong, rows[1]), training=None)
+    done = fail(BASE, elsewhere(made, task, tmp_path), InputError)
+    for words in ("(8, 8, 1), but got (7, 8, 1)", "inputs of n must be of the type int32, but", "`output` must name"):
+        assert words in str(done.error)
+    one_array = replace(task, evaluation=Dataset(rows[0], rows[1]), output="classes")
+    done = fail(BASE, elsewhere(made, one_array, tmp_path), InputError)
+    assert str(done.error) == "The evaluation inputs must be arrays by the names image, n, but they are one array."
+    misnamed = replace(task, evaluation=Dataset({"picture": rows[0], "n": rows[1]}, rows[1]), output="class")
+    done = fail(BASE, elsewhere(made, misnamed, tmp_path), InputError)
+    assert "names of the model's inputs, image, n, but got n, picture" in str(done.error)
+    assert "`output` must be one of the model's outputs, classes, same, but got class." in str(done.error)
+    fits = replace(task, evaluation=Dataset(fitting, rows[1]), output="classes")
+    record = succeed(BASE, elsewhere(made, fits, tmp_path))
+    assert [spec["name"] for spec in record.facts["inputs"] + record.facts["outputs"]] == [
+        "image",
+        "n",
+        "classes",
+        "same",
+    ]
 
 
 def test_a_model_with_nothing_to_prune_says_so_and_is_taken(made: Made, tmp_path: Path) -> None:
@@ -427,7 +453,12 @@ def test_a_metric_that_raises_is_told(made: Made, rows: Rows) -> None:
 
 def test_labels_outside_the_classes_cost_the_cell_that_was_to_be_pruned(made: Made, tmp_path: Path, rows: Rows) -> None:
     task = replace(made.workplace.task, training=Dataset(rows[0], rows[1] + CLASSES))
-    call = StageCall("pruned", {"sparsity": 0.5}, {"model": made.base.objects["model"]}, depends_on={"labels": "other"})
+    call = StageCall(
+        "pruned",
+        {"sparsity": 0.5, "format": "keras"},
+        {"model": made.base.objects["model"]},
+        depends_on={"labels": "other"},
+    )
     done = fail(call, replace(made.workplace, task=task), CandidateError)
     assert str(done.error).startswith("pruned: ")
 

@@ -126,6 +126,89 @@ def test_a_metric_of_labels_needs_labels() -> None:
     assert problem == "The metric top1 needs `evaluation` labels, but there are none."
 
 
+NAMED = {"image": INPUTS, "number": np.arange(6)[:, None]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evaluation": Dataset(NAMED, LABELS), "training": Dataset(NAMED, LABELS), "representative": NAMED},
+        {"evaluation": Dataset(NAMED, {"a": LABELS, "b": LABELS}), "training": None, "output": "b"},
+        {"evaluation": Dataset(NAMED, {"a": LABELS}), "training": None},
+        {"evaluation": Dataset(NAMED), "training": None, "metric": "cosine"},
+    ],
+)
+def test_several_inputs_and_outputs_go_by_name(changes: dict[str, Any]) -> None:
+    assert problems(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"evaluation": Dataset({"image": INPUTS, "number": LABELS[:5]}, LABELS), "training": None},
+            "The evaluation data must have as many rows in every array, but got 6 in the evaluation inputs `image`, "
+            "5 in the evaluation inputs `number`, 6 in the evaluation labels.",
+        ),
+        (
+            {"evaluation": Dataset({"image": INPUTS, "number": None}, LABELS), "training": None},
+            "The evaluation inputs `number` must be a numpy array, but got NoneType.",
+        ),
+        (
+            {"evaluation": Dataset({}, LABELS), "training": None},
+            "The evaluation inputs must be a numpy array, but got dict.",
+        ),
+        (
+            {"evaluation": Dataset(NAMED, LABELS)},
+            "The training data must have the evaluation data's inputs `image`, inputs `number`, but it has inputs.",
+        ),
+        (
+            {"evaluation": Dataset(NAMED, LABELS), "training": None, "representative": NAMED | {"number": INPUTS}},
+            "A row of the representative inputs `number` must have the shape of an evaluation row (1,), "
+            "but got (2, 2).",
+        ),
+        (
+            {"evaluation": Dataset(INPUTS, {"a": LABELS, "b": LABELS})},
+            "`output` must name the output that is scored, one of a, b, but it is not given.",
+        ),
+        (
+            {"evaluation": Dataset(INPUTS, {"a": LABELS}), "output": "c"},
+            "The evaluation labels must have those of the output c, but got a.",
+        ),
+    ],
+)
+def test_named_rows_that_cannot_be_used_are_told(changes: dict[str, Any], told: str) -> None:
+    assert told in problems(**changes)
+
+
+def test_the_labels_of_the_scored_output_are_those_that_count() -> None:
+    labels = {"a": LABELS, "b": LABELS + 1}
+    np.testing.assert_array_equal(
+        replace(TASK, evaluation=Dataset(INPUTS, labels), output="b").scored_labels(), LABELS + 1
+    )
+    assert replace(TASK, evaluation=Dataset(INPUTS)).scored_labels() is None
+
+
+def test_calibration_takes_the_same_rows_of_every_input() -> None:
+    rows = replace(TASK, training=Dataset({"a": np.arange(1000), "b": -np.arange(1000)})).calibration_rows()
+    assert isinstance(rows, dict) and len(rows["a"]) == 200
+    np.testing.assert_array_equal(rows["a"], -rows["b"])
+
+
+def test_a_model_that_is_pruned_in_one_shot_needs_no_training_data() -> None:
+    capabilities = replace(TASK, training=None).capabilities(
+        cores=1,
+        pruning_refusals={"channel": "no"},
+        fixed_batch_size=1,
+        delegate_refusals={},
+        fixed_batch_reason="why",
+        calibration_refusal="how",
+        prunes_untrained=True,
+    )
+    assert capabilities.pruning_refusals == {"channel": "no"}
+    assert (capabilities.fixed_batch_reason, capabilities.calibration_refusal) == ("why", "how")
+
+
 def test_all_problems_are_told_at_once() -> None:
     told = problems(
         evaluation=Dataset(with_nan(INPUTS), LABELS[:5]),

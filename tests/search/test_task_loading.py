@@ -477,3 +477,29 @@ def test_evaluation_inputs_must_be_there(tmp_path: Path) -> None:
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
     told = problems_of(tmp_path, files_task(tmp_path, model="missing.keras"))
     assert "missing.keras" in told and os.strerror(2) in told
+
+
+NAMED_ARRAYS: dict[str, Any] = {
+    "evaluation_inputs/a": np.zeros((4, 2), np.float32),
+    "evaluation_inputs/b": np.arange(4),
+    "evaluation_labels/y": np.arange(4),
+}
+
+
+def test_arrays_by_name_make_rows_of_several_inputs(tmp_path: Path) -> None:
+    task = load(tmp_path, files_task(tmp_path, NAMED_ARRAYS, output="y", signature="other")).task
+    assert isinstance(task.evaluation.inputs, dict) and isinstance(task.evaluation.labels, dict)
+    assert (set(task.evaluation.inputs), set(task.evaluation.labels)) == ({"a", "b"}, {"y"})
+    assert (task.output, task.signature, task.representative) == ("y", "other", None)
+
+
+def test_an_array_and_arrays_by_name_are_not_both_taken(tmp_path: Path) -> None:
+    told = problems_of(tmp_path, files_task(tmp_path, NAMED_ARRAYS | {"evaluation_inputs": np.zeros((4, 2))}))
+    assert "rows.npz must hold either evaluation_inputs or evaluation_inputs/NAME, but it has both" in told
+
+
+def test_output_and_signature_change_what_depends_on_them(tmp_path: Path) -> None:
+    before = digests(tmp_path, files_task(tmp_path, NAMED_ARRAYS))
+    for keys, expected in (({"output": "y"}, {"metric"}), ({"signature": "other"}, {"model"})):
+        after = digests(tmp_path, files_task(tmp_path, NAMED_ARRAYS, **keys))
+        assert {name for name in before if before[name] != after[name]} == expected

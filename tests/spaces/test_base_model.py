@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from litefront.spaces.base_model import (
     ModelFormat,
     TensorSpec,
     load_keras,
-    model_signature,
+    model_interface,
     non_finite_weights,
     read_model,
     save_keras,
 )
 from litefront.spaces.batch_size import convert
 from litefront.spaces.errors import InputError
+from litefront.spaces.model_interface import tflite_interface
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
+from litefront.spaces.sparsity import Pattern
+from litefront.spaces.tensorflow_environment import import_keras, import_keras3, import_tensorflow
 from tests.conftest import run_rows
 from tests.spaces.test_tflite_graph import Op, T, make_tflite
 
@@ -59,12 +62,14 @@ def sources(
     """The same classifier in every format, and one by Keras 3."""
     folder = tmp_path_factory.mktemp("sources")
     model = load_keras(keras_classifier)
-    paths = {name: folder / name for name in ("model.keras", "model.h5", "saved_model", "model.tflite", "three.keras")}
+    paths = {name: folder / name for name in ("model.keras", "model.h5", "saved_model", "model.tflite")}
     model.save(paths["model.keras"], save_format="keras")
     model.save(paths["model.h5"], save_format="h5")
     model.export(str(paths["saved_model"]))
     paths["model.tflite"].write_bytes(float_tflites[4])
-    keras3_classifier().save(paths["three.keras"])
+    for name in ("three.keras", "three.h5"):
+        paths[name] = folder / name
+        keras3_classifier().save(paths[name])
     return paths
 
 
@@ -88,13 +93,17 @@ def test_a_model_answers_the_same_in_every_format(
     np.testing.assert_allclose(run_rows(convert(model, 4), rows[0]), expected, atol=1e-5)
 
 
-def test_a_model_by_keras_3_becomes_a_saved_model(sources: dict[str, Path], kept: Path, rows: Rows) -> None:
-    model = read_model(sources["three.keras"], kept, {})
-    assert model.format is ModelFormat.SAVED_MODEL
+@pytest.mark.parametrize("name", ["three.keras", "three.h5"])
+def test_a_model_by_keras_3_stays_one(name: str, sources: dict[str, Path], kept: Path, rows: Rows) -> None:
+    model = read_model(sources[name], kept, {})
+    assert model.format is ModelFormat.KERAS3
     assert non_finite_weights(model) == 0
     import keras
 
-    expected = np.asarray(keras.models.load_model(sources["three.keras"])(rows[0]))
+    loaded = load_keras(model)
+    assert isinstance(loaded, keras.Model)
+    expected = np.asarray(keras.models.load_model(sources[name], compile=False)(rows[0]))
+    np.testing.assert_allclose(np.asarray(loaded(rows[0])), expected, atol=1e-6)
     np.testing.assert_allclose(run_rows(convert(model, 4), rows[0]), expected, atol=1e-5)
 
 
@@ -103,25 +112,26 @@ def test_a_model_by_keras_3_becomes_a_saved_model(sources: dict[str, Path], kept
     [("model.keras", -1), ("model.h5", -1), ("saved_model", -1), ("three.keras", -1), ("model.tflite", 4)],
 )
 def test_the_signature_tells_shape_and_type(name: str, batch: int, sources: dict[str, Path], kept: Path) -> None:
-    (spec,) = model_signature(read_model(sources[name], kept, {}))
+    (spec,) = model_interface(read_model(sources[name], kept, {})).inputs
     assert (spec.shape, spec.dtype) == ((batch, 8, 8, 1), "float32")
     assert isinstance(spec, TensorSpec)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "refused"),
     [
-        ("model.keras", None),
-        ("saved_model", "tf_keras model, and this one is a SavedModel"),
-        ("three.keras", "saved by Keras 3"),
-        ("model.tflite", "came as a `.tflite`"),
+        ("model.keras", set()),
+        ("three.keras", set()),
+        ("model.tflite", {Pattern.CHANNEL}),
+        ("saved_model", set(Pattern)),
     ],
 )
-def test_only_a_tf_keras_model_can_be_pruned(
-    name: str, words: str | None, sources: dict[str, Path], kept: Path
+def test_the_format_tells_which_patterns_of_pruning_it_refuses(
+    name: str, refused: set[Pattern], sources: dict[str, Path], kept: Path
 ) -> None:
-    refusal = read_model(sources[name], kept, {}).pruning_refusal()
-    assert refusal is None if words is None else words in str(refusal)
+    refusals = read_model(sources[name], kept, {}).pruning_refusals()
+    assert set(refusals) == refused
+    assert all(word in reason for reason in refusals.values() for word in ("Keras model", "this one"))
 
 
 def test_the_users_file_is_left_as_it_is(sources: dict[str, Path], kept: Path) -> None:
@@ -133,11 +143,15 @@ def test_the_users_file_is_left_as_it_is(sources: dict[str, Path], kept: Path) -
 # ------------------------------------------------------------------------------------------------ refused models
 
 
-@pytest.mark.parametrize("quantization", [q for q in Quantization if q is not Quantization.FLOAT32], ids=str)
+@pytest.mark.parametrize(
+    "quantization", [Quantization.DYNAMIC_INT8, Quantization.INT8, Quantization.DYNAMIC_INT4], ids=str
+)
 def test_a_quantized_tflite_is_nothing_to_start_from(
     quantization: Quantization, candidate_files: dict[tuple[Quantization, int], Path], kept: Path
 ) -> None:
-    with pytest.raises(InputError, match="must have float32 weights to start from, but .* has ..(FLOAT16|INT8|INT4)"):
+    with pytest.raises(
+        InputError, match="must have float32 or float16 weights to start from, but .* has ..(INT8|INT32|INT4)"
+    ):
         read_model(candidate_files[quantization, 1], kept, {})
 
 
@@ -195,40 +209,100 @@ def test_a_saved_model_needs_its_serving_signature(tmp_path: Path, kept: Path) -
         read_model(tmp_path / "bare", kept, {})
 
 
+@pytest.fixture(scope="module")
+def two_signatures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel of two signatures: one of two inputs and outputs, and one of a single row without a batch."""
+    tf = import_tensorflow()
+    module = tf.Module()
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((None, 2), tf.float32, name="b"), tf.TensorSpec((None,), tf.int32, name="a")]
+    )
+    def pair(b: Any, a: Any) -> Any:
+        return {"sum": tf.reduce_sum(b, 1) + tf.cast(a, tf.float32), "next": a + 1}
+
+    @tf.function(input_signature=[tf.TensorSpec((4,), tf.float32, name="row")])  # type: ignore[untyped-decorator]
+    def single(row: Any) -> Any:
+        return {"largest": tf.reduce_max(row)}
+
+    path = tmp_path_factory.mktemp("signatures") / "two"
+    tf.saved_model.save(module, str(path), signatures={"serving_default": pair, "single": single})
+    return path
+
+
+def test_inputs_and_outputs_go_by_the_names_of_the_signature(two_signatures: Path, kept: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = convert(read_model(two_signatures, kept, {}), 3)
+    answers = Interpreter(model_content=content).get_signature_runner()(
+        a=np.array([1, 2, 3], np.int32), b=np.array([[1, 1], [2, 2], [3, 3]], np.float32)
+    )
+    assert {name: answer.tolist() for name, answer in answers.items()} == {"sum": [3, 6, 9], "next": [2, 3, 4]}
+
+
+def test_another_signature_is_taken_by_its_name_and_without_a_batch(two_signatures: Path, kept: Path) -> None:
+    model = read_model(two_signatures, kept, {}, "single")
+    interface = model_interface(model)
+    assert [spec.name for spec in interface.inputs + interface.outputs] == ["row", "largest"]
+    assert interface.inputs[0].takes_whole((4,)) and not interface.inputs[0].takes((4,))
+    content = convert(model, 1, {"": (4,)})
+    assert tflite_interface(content).inputs[0].shape == (4,)
+    with pytest.raises(
+        InputError, match=r"must have the signature `third`, but two has \['serving_default', 'single'\]"
+    ):
+        read_model(two_signatures, kept, {}, "third")
+
+
+def test_the_rows_settle_a_free_sequence_length(tmp_path: Path) -> None:
+    keras = import_keras()
+    layers = [keras.layers.Input((None, 3)), keras.layers.Conv1D(2, 3), keras.layers.GlobalMaxPooling1D()]
+    model = save_keras(keras.Sequential(layers), tmp_path)
+    assert model_interface(model).inputs[0].shape == (-1, -1, 3)
+    content = convert(model, 2, {"": (5, 3)})
+    assert tflite_interface(content).inputs[0].shape == (2, 5, 3)
+    sequences = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(run_rows(content, sequences), np.asarray(load_keras(model)(sequences)), atol=1e-5)
+
+
 def test_a_model_that_is_not_there_is_told(tmp_path: Path, kept: Path) -> None:
     with pytest.raises(InputError, match=r"but there is nothing at .*nowhere\.keras"):
         read_model(tmp_path / "nowhere.keras", kept, {})
 
 
 @pytest.mark.parametrize("model", [None, "model.keras", 7])
-def test_only_a_tf_keras_model_is_kept(model: object, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must give a tf_keras model .* but it gave"):
+def test_only_a_keras_model_is_kept(model: object, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must give a Keras model .* but it gave"):
         save_keras(model, tmp_path)
 
 
-def test_a_keras_3_model_given_by_code_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must give a tf_keras model .* but it gave <class 'keras"):
-        save_keras(keras3_classifier(), tmp_path)
+def test_a_keras_3_model_given_by_code_is_kept_as_one(tmp_path: Path, rows: Rows) -> None:
+    model = keras3_classifier()
+    kept = save_keras(model, tmp_path)
+    assert kept.format is ModelFormat.KERAS3
+    np.testing.assert_array_equal(np.asarray(load_keras(kept)(rows[0])), np.asarray(model(rows[0])))
 
 
 # -------------------------------------------------------------------------------------------- custom objects, NaN
 
 
-def test_a_layer_of_ones_own_is_read_with_its_class_and_refused_without(tmp_path: Path, kept: Path) -> None:
-    keras = import_keras()
+@pytest.mark.parametrize("load", [import_keras, import_keras3])
+def test_a_layer_of_ones_own_is_read_with_its_class_and_refused_without(
+    load: Callable[[], Any], tmp_path: Path, kept: Path
+) -> None:
+    keras = load()
 
     class Twice(keras.layers.Layer):  # type: ignore[misc, name-defined]
         def call(self, inputs: Any) -> Any:
             return inputs * 2.0
 
     path = tmp_path / "model.keras"
-    keras.Sequential([keras.layers.Input((2,)), Twice()]).save(path, save_format="keras")
+    keras.Sequential([keras.layers.Input((2,)), Twice()]).save(path)
     with pytest.raises(InputError, match="model.keras does not load: .*Twice"):
         read_model(path, kept, {})
     model = read_model(path, kept, {"Twice": Twice})
-    assert model.format is ModelFormat.KERAS
     again = BaseModel(model.path, model.format, {"Twice": Twice})
     np.testing.assert_array_equal(np.asarray(load_keras(again)(np.ones((1, 2), np.float32))), [[2, 2]])
+    assert run_rows(convert(again, 1), np.ones((1, 2), np.float32)).tolist() == [[2, 2]]
 
 
 def with_bad_weights(model: Any) -> Any:
@@ -280,7 +354,7 @@ def saved_line(slope: tuple[float, float], folder: Path) -> Path:
 
 def test_a_saved_model_without_keras_is_read_and_converted(tmp_path: Path, kept: Path) -> None:
     model = read_model(saved_line((2.0, 3.0), tmp_path), kept, {})
-    assert model_signature(model) == [TensorSpec("x", (-1, 2), "float32")]
+    assert model_interface(model).inputs == (TensorSpec("x", (-1, 2), "float32"),)
     answers = run_rows(convert(model, 3), np.array([[1, 0], [1, 1], [0, 2], [4, 0]], np.float32))
     assert answers[:, 0].tolist() == [2.0, 5.0, 6.0, 8.0]
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras, save_keras
 from litefront.spaces.batch_size import convert
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
+from litefront.spaces.model_interface import tflite_interface
+from litefront.spaces.tensorflow_environment import import_keras, import_keras3, import_tensorflow
 from litefront.spaces.tflite_graph import TfliteGraph
 from tests.conftest import BATCHES, run_rows
 
@@ -72,15 +75,33 @@ def test_an_input_may_bear_any_name_that_keras_takes(name: str, tmp_path: Path) 
     keras = import_keras()
     image = keras.layers.Input((4,), name=name)
     model = keras.Model(image, keras.layers.Dense(2)(image))
-    assert TfliteGraph(convert(save_keras(model, tmp_path), 2)).inputs[0].shape == (2, 4)
+    (spec,) = tflite_interface(convert(save_keras(model, tmp_path), 2)).inputs
+    assert (spec.name, spec.shape) == (name, (2, 4))
 
 
-def test_a_model_of_two_inputs_keeps_their_order(tmp_path: Path) -> None:
-    keras = import_keras()
-    left, right = keras.layers.Input((2,), name="z_left"), keras.layers.Input((3,), name="a_right")
-    model = keras.Model([left, right], keras.layers.Concatenate()([left, right]))
-    graph = TfliteGraph(convert(save_keras(model, tmp_path), 2))
-    assert [tensor.shape for tensor in graph.inputs] == [(2, 2), (2, 3)]
+@pytest.mark.parametrize("load", [import_keras, import_keras3])
+def test_a_model_of_several_inputs_and_outputs_keeps_their_names_and_order(
+    load: Callable[[], Any], tmp_path: Path
+) -> None:
+    keras = load()
+    left, right = keras.layers.Input((2,), name="z_left"), keras.layers.Input((3,), name="a_right", dtype="int32")
+    # More than ten, whose numbers sort otherwise than their names; and one that is no float.
+    outputs = [keras.layers.Dense(n + 1, name=f"dense_{n}")(left) for n in range(11)]
+    outputs.append(keras.layers.Reshape((3, 1), name="same")(right))
+    model = keras.Model([left, right], outputs)
+    kept = save_keras(model, tmp_path)
+    content = convert(kept, 2)
+    interface = tflite_interface(content)
+    assert [(spec.name, spec.shape, spec.dtype) for spec in interface.inputs] == [
+        ("z_left", (2, 2), "float32"),
+        ("a_right", (2, 3), "int32"),
+    ]
+    rows = {"z_left": np.array([[1, 2], [3, 4]], np.float32), "a_right": np.arange(6, dtype=np.int32).reshape(2, 3)}
+    expected = load_keras(kept)([rows["z_left"], rows["a_right"]])
+    answers = Interpreter(model_content=content).get_signature_runner()(**rows)
+    assert set(answers) == {spec.name for spec in interface.outputs} == {f"dense_{n}" for n in range(11)} | {"same"}
+    for name, answer in zip([f"dense_{n}" for n in range(11)] + ["same"], expected, strict=True):
+        np.testing.assert_allclose(answers[name], np.asarray(answer), atol=1e-5)
 
 
 def test_an_operator_that_litert_lacks_costs_the_candidate(tmp_path: Path) -> None:
