@@ -33,14 +33,15 @@ from litefront.spaces.magnitude_pruning import prune
 from litefront.spaces.mixed_precision import OperatorSensitivity, fragile_operators, sensitivity
 from litefront.spaces.model_interface import ModelInterface
 from litefront.spaces.model_refusals import ModelRefusals
-from litefront.spaces.quantization import Quantization, quantization_refusals, quantize
+from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.quantization_aware_training import (
     convert_quantization_aware,
     float_layers,
     quantization_aware,
     save_quantization_aware,
 )
-from litefront.spaces.sparse_storage import convert_sparsely
+from litefront.spaces.quantization_support import quantization_refusals
+from litefront.spaces.sparse_storage import store_sparsely
 from litefront.spaces.sparsity import Pattern, Sparsity
 from litefront.spaces.storage import Storage
 from litefront.spaces.tensorflow_environment import seed_everything
@@ -156,12 +157,15 @@ def _teacher(call: StageCall, workplace: Workplace) -> Any:
 
 def _float_tflite(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
     content = convert(_model(call, workplace), call.params["batch_size"], call.params.get("row_shapes"))
-    return _kept_tflite(folder, content, {"refusals": quantization_refusals(content)})
+    return _kept_tflite(
+        folder, content, {"refusals": {name.value: reason for name, reason in quantization_refusals(content).items()}}
+    )
 
 
 def _sensitivity(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
     float_tflite = workplace.store.path(call.inputs["tflite"]).read_bytes()
-    found = sensitivity(float_tflite, **_calibration(call, workplace))
+    calibration = _calibration(call, workplace)
+    found = sensitivity(float_tflite, calibration["representative_dataset"], calibration["calibration"])
     path = folder / "sensitivity.json"
     path.write_text(json.dumps([asdict(operator) for operator in found]), encoding="utf-8")
     return StageOutput({"sensitivity": path})
@@ -170,31 +174,35 @@ def _sensitivity(call: StageCall, workplace: Workplace, folder: Path) -> StageOu
 def _quantized(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
     quantization = Quantization(call.params["quantization"])
     if "model" in call.inputs:
-        return _counted(folder, _converted(call, workplace), quantization)
+        model = _model(call, workplace)
+        content = convert_quantization_aware(
+            model.path,
+            call.params["batch_size"],
+            preserve=call.params["preserves"],
+            custom_objects=dict(model.custom_objects),
+        )
+        return _counted(folder, content, quantization)
     float_tflite = workplace.store.path(call.inputs["tflite"]).read_bytes()
-    calibration, facts = _calibration(call, workplace), {}
+    calibration = _calibration(call, workplace)
+    facts: dict[str, Any] = {}
     fragile: tuple[str, ...] = ()
     if "sensitivity" in call.inputs:
         known = json.loads(workplace.store.path(call.inputs["sensitivity"]).read_text(encoding="utf-8"))
         sensitivities = [OperatorSensitivity(**operator) for operator in known]
         fragile = fragile_operators(
-            float_tflite, sensitivities, quantization, max_drop=call.params["max_drop"], **calibration
+            float_tflite,
+            sensitivities,
+            calibration["representative_dataset"],
+            call.params["max_drop"],
+            quantization=quantization,
+            calibration=calibration["calibration"],
         )
-        facts = {"fragile": list(fragile)}
+        facts["fragile"] = list(fragile)
     content = quantize(float_tflite, quantization, fragile=fragile, **calibration)
+    if Storage(call.params.get("storage", Storage.DENSE)) is Storage.SPARSE:
+        content, stored = store_sparsely(content)
+        facts["sparse_storage"] = asdict(stored)
     return _counted(folder, content, quantization, facts)
-
-
-def _converted(call: StageCall, workplace: Workplace) -> bytes:
-    """What the converter makes of the model itself."""
-    model, batch_size = _model(call, workplace), call.params["batch_size"]
-    quantization = Quantization(call.params["quantization"])
-    if quantization is Quantization.QAT_INT8:
-        return convert_quantization_aware(
-            model.path, batch_size, preserve=call.params["preserves"], custom_objects=dict(model.custom_objects)
-        )
-    assert Storage(call.params["storage"]) is Storage.SPARSE, "all else is quantized from a float `.tflite`"
-    return convert_sparsely(model, batch_size, quantization, **_calibration(call, workplace))
 
 
 def _calibration(call: StageCall, workplace: Workplace) -> dict[str, Any]:

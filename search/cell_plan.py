@@ -30,7 +30,6 @@ from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.storage import Storage
 
 __all__ = ["CellPlans"]
 
@@ -115,7 +114,7 @@ class CellPlans:
         """From the base model to the file that ships."""
         calls, config = self.study.calls, draft.config
         model = yield from self._train(draft)
-        if config.quantization is Quantization.QAT_INT8 or config.storage is Storage.SPARSE:
+        if config.quantization is Quantization.QAT_INT8:
             return draft.note((yield calls.converted(model, config)))
         float_tflite = draft.note((yield calls.float_tflite(model, config.batch_size)))
         sensitivity = None

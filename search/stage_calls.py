@@ -17,8 +17,8 @@ from litefront.search.store import StageRecord
 from litefront.search.task_loading import LoadedTask
 from litefront.spaces.base_model import ModelFormat
 from litefront.spaces.deployment_config import DeploymentConfig
-from litefront.spaces.quantization import Quantization
 from litefront.spaces.sparsity import Pattern, Sparsity, pruning_path
+from litefront.spaces.storage import Storage
 
 __all__ = ["STAGES", "Look", "Reference", "StageCall", "StageCalls"]
 
@@ -245,24 +245,21 @@ class StageCalls:
         if sensitivity is not None:
             inputs["sensitivity"] = sensitivity.objects["sensitivity"]
             params |= {"max_drop": self._mixed_max_drop}
+        if config.storage is Storage.SPARSE:
+            params |= {"storage": config.storage.value}
         return StageCall(
             "quantized", {"quantization": config.quantization.value} | params, inputs, _tools("quantized") | depends_on
         )
 
     def converted(self, model: StageRecord, config: DeploymentConfig) -> StageCall:
-        """The `.tflite` that ships, where the converter makes it of the model itself, with what was counted in it."""
-        params, depends_on = self._calibration(config)
-        made = {
+        """The `.tflite` that the converter makes of a model trained for quantization, with what was counted in it."""
+        params = {
             "quantization": config.quantization.value,
-            "storage": config.storage.value,
             "batch_size": config.batch_size,
             "format": model.facts["format"],
+            "preserves": _preserved(config),
         }
-        if config.quantization is Quantization.QAT_INT8:
-            made["preserves"] = _preserved(config)
-        return StageCall(
-            "quantized", made | params, {"model": model.objects["model"]}, _tools("converted") | depends_on
-        )
+        return StageCall("quantized", params, {"model": model.objects["model"]}, _tools("converted"))
 
     def _calibration(self, config: DeploymentConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         """How activations are calibrated, as params, and on what."""

@@ -173,7 +173,6 @@ def _capabilities(task: Task, facts: DeviceFacts, base: StageRecord, float_tflit
         quantization_refusals=_alike(without_data, [Quantization.QAT_INT8], "qat_int8")
         | float_tflite.facts["refusals"]
         | refusals.quantization(),
-        sparse_storage_refusal=refusals.sparse_storage,
         calibration_refusal=base.facts["calibration_refusal"] or task.calibration_refusal(),
         fixed_batch_size=base.facts["fixed_batch_size"],
         fixed_batch_reason=base.facts["fixed_batch_reason"],

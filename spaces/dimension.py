@@ -21,7 +21,6 @@ class Capabilities:
         pruning_refusals: Why the model cannot be pruned, by pattern of sparsity; one that it can be is not in it.
         clustering_refusal: Why weights cannot be clustered; None if they can.
         quantization_refusals: Why the model cannot be quantized so, by quantization; one that can be is not in it.
-        sparse_storage_refusal: Why zeros cannot be left out of the file; None if they can.
         calibration_refusal: Why activations cannot be calibrated; None if they can.
         fixed_batch_size: The only batch that the model's file can be converted for; None if any can.
         fixed_batch_reason: Why it is the only one, where that is more than the file's own batch.
@@ -32,7 +31,6 @@ class Capabilities:
     pruning_refusals: Mapping[str, str] = field(default_factory=dict)
     clustering_refusal: str | None = None
     quantization_refusals: Mapping[str, str] = field(default_factory=dict)
-    sparse_storage_refusal: str | None = None
     calibration_refusal: str | None = None
     fixed_batch_size: int | None = None
     fixed_batch_reason: str = ""

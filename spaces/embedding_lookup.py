@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from litefront.spaces.flatbuffer import builtin_code, constant_data, pack_model, unpack_model
+from litefront.spaces.flatbuffer import builtin_code, code_index, constant_data, pack_model, unpack_model
 
 __all__ = ["look_embeddings_up"]
 
@@ -110,19 +110,9 @@ class _Lookups:
 
     def _operator(self, number: int, inputs: list[int], outputs: list[int]) -> Any:
         operator = schema.OperatorT()
-        operator.opcodeIndex = self._code_index(number)
+        operator.opcodeIndex = code_index(self._model, number, _VERSIONS.get(number, 1))
         operator.inputs, operator.outputs = inputs, outputs
         return operator
-
-    def _code_index(self, number: int) -> int:
-        for index, code in enumerate(self._model.operatorCodes):
-            if builtin_code(code) == number:
-                return index
-        code = schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
-        code.version = _VERSIONS.get(number, 1)
-        self._model.operatorCodes.append(code)
-        return len(self._model.operatorCodes) - 1
 
 
 _VERSIONS = {_Operator.EMBEDDING_LOOKUP: 3}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import flatbuffers  # type: ignore[import-untyped]
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-__all__ = ["add_signature", "builtin_code", "constant_data", "pack_model", "unpack_model"]
+__all__ = ["add_signature", "builtin_code", "code_index", "constant_data", "pack_model", "unpack_model"]
 
 _ALIGNMENT = 16  # What the schema forces on a buffer's data, and kernels may rely on.
 
@@ -23,10 +23,21 @@ def builtin_code(code: Any) -> int:
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
 
+def code_index(model: Any, number: int, version: int = 1) -> int:
+    """The index of an operator code in a model, which is added if it is not there."""
+    for index, code in enumerate(model.operatorCodes):
+        if builtin_code(code) == number and code.version >= version:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def constant_data(buffer: Any, content: bytes) -> memoryview | None:
     """A constant's bytes, within the flatbuffer or behind it; None for an activation."""
     if buffer.data is not None and len(buffer.data):
-        return memoryview(np.asarray(buffer.data, np.uint8))
+        return memoryview(np.asarray(buffer.data, np.uint8).tobytes())
     if buffer.offset > 1:  # an offset of 1 stands for none
         return memoryview(content)[buffer.offset : buffer.offset + buffer.size]
     return None

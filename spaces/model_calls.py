@@ -87,6 +87,10 @@ class ModelCalls:
             group = np.resize(numbers, start + self.batch_size)[start:]
             yield {name: np.asarray(named[name][group], detail["dtype"]) for name, detail in self._inputs.items()}
 
+    def zeros(self) -> dict[str, np.ndarray]:
+        """A call of nothing but zeros."""
+        return {name: np.zeros(detail["shape"], detail["dtype"]) for name, detail in self._inputs.items()}
+
     def run(self, call: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of one call by name.
 

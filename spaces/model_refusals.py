@@ -30,14 +30,12 @@ class ModelRefusals:
         pruning: By pattern of sparsity.
         clustering: Of weights; None if it can be.
         quantization_aware: Training with quantization in view; None if it can be.
-        sparse_storage: Leaving zeros out of the file; None if it can be.
         left_whole: Layers that cannot lose channels, each with the reason.
     """
 
     pruning: Mapping[str, str] = field(default_factory=dict)
     clustering: str | None = None
     quantization_aware: str | None = None
-    sparse_storage: str | None = None
     left_whole: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -58,7 +56,6 @@ class ModelRefusals:
             {Pattern.CHANNEL.value: f"sparsity of the pattern channel {reason}"},
             f"clustering {reason}",
             f"qat_int8 {reason}",
-            "sparse storage is the converter's work, and this model came converted, as a `.tflite`",
         )
 
     @classmethod

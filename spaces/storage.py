@@ -17,8 +17,7 @@ class Storage(StrEnum):
     SPARSE = "sparse"
 
 
-# XNNPACK refuses a graph of sparsely stored dynamic-range weights whole, and the quantizer leaves such weights in float
-# without a word (ai-edge-litert 2.3): what is left is what the converter makes.
+# XNNPACK refuses a graph of sparsely stored dynamic-range weights whole (ai-edge-litert 2.3).
 _STORED_SPARSELY = (Quantization.FLOAT32, Quantization.FLOAT16, Quantization.INT8)
 
 
@@ -33,8 +32,8 @@ def _parse(value: object) -> Storage:
     return checked_choice(value, Storage, name="storage")
 
 
-def _refusal(storage: Storage, capabilities: Capabilities) -> str | None:
-    return capabilities.sparse_storage_refusal if storage is Storage.SPARSE else None
+def _refusal(_storage: Storage, _capabilities: Capabilities) -> str | None:
+    return None
 
 
 STORAGE = Dimension("storage", default=Storage.DENSE, parse=_parse, refusal=_refusal)

@@ -46,7 +46,8 @@ class TensorFacts:
         data: The stored bytes; empty for an activation.
         zero_point: The quantized value that stands for zero.
         producer: The operator that writes it, or an empty string for inputs and constants.
-        source: For the output of a DEQUANTIZE the index of its input tensor, else -1.
+        source: For the output of a DEQUANTIZE or DENSIFY the index of its input tensor, else -1.
+        is_sparse: Whether `data` leaves zeros out.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TensorFacts:
     zero_point: int
     producer: str = ""
     source: int = -1
+    is_sparse: bool = False
 
     @property
     def elements(self) -> int:
@@ -75,7 +77,8 @@ class TensorFacts:
             nibbles = np.stack([packed & 0xF, packed >> 4], axis=-1).reshape(-1)[: self.elements]
             return int(np.count_nonzero(nibbles == (self.zero_point & 0xF)))
         values = np.frombuffer(self.data, self.dtype)
-        return int(np.count_nonzero(values == self.zero_point))
+        left_out = self.elements - len(values) if self.is_sparse else 0
+        return left_out + int(np.count_nonzero(values == self.zero_point))
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class OperatorFacts:
         return self.tensors[self.outputs[0]].name if self.outputs else ""
 
     def kernel(self) -> TensorFacts | None:
-        """The constant weights of this operator, seen through a DEQUANTIZE; None if it has none."""
+        """The constant weights of this operator, seen through a DEQUANTIZE or DENSIFY; None if it has none."""
         position = _KERNELS.get(self.name)
         if position is None or position >= len(self.inputs) or self.inputs[position] < 0:
             return None
@@ -138,7 +141,7 @@ class OperatorFacts:
 
     def _constant(self, index: int) -> TensorFacts | None:
         tensor = self.tensors[index]
-        if tensor.producer == "DEQUANTIZE":
+        while tensor.producer in ("DEQUANTIZE", "DENSIFY"):
             tensor = self.tensors[tensor.source]
         return tensor if tensor.data else None
 
@@ -203,7 +206,7 @@ class TfliteGraph:
         """
         prunable = [op.kernel() for op in self.operators if op.name in _PRUNABLE_KERNELS]
         kernels = [kernel for op in self.operators if (kernel := op.kernel()) is not None]
-        computing = [op for op in self.operators if op.name not in ("QUANTIZE", "DEQUANTIZE")]
+        computing = [op for op in self.operators if op.name not in ("QUANTIZE", "DEQUANTIZE", "DENSIFY")]
         as_asked = [op.kernel() for op in self.operators if _is_as_asked(op, quantization)]
         return GraphFacts(
             prunable_sparsity=_sparsity(kernel for kernel in prunable if kernel is not None),
@@ -260,6 +263,7 @@ class TfliteGraph:
             zero_point=quantization.ZeroPoint(0) if quantization and quantization.ZeroPointLength() else 0,
             producer=producer,
             source=source,
+            is_sparse=tensor.Sparsity() is not None,
         )
 
     def _data(self, index: int) -> bytes:

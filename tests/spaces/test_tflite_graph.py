@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from litefront.spaces.flatbuffer import pack_model
 from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.tflite_graph import TfliteGraph
 
@@ -99,6 +100,25 @@ def pack(model: schema.ModelT) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+OPTIONS: dict[int, tuple[str, dict[str, object]]] = {
+    schema.BuiltinOperator.SOFTMAX: ("SoftmaxOptions", {"beta": 1.0}),
+    schema.BuiltinOperator.ADD: ("AddOptions", {}),
+    schema.BuiltinOperator.GATHER: ("GatherOptions", {}),
+    schema.BuiltinOperator.FULLY_CONNECTED: ("FullyConnectedOptions", {"keepNumDims": True}),
+    schema.BuiltinOperator.CONV_2D: ("Conv2DOptions", {"strideW": 1, "strideH": 1}),
+}
+
+
+def with_options(content: bytes) -> bytes:
+    """Gives the operators the options that kernels rely on."""
+    model = schema.ModelT.InitFromPackedBuf(bytearray(content))
+    for operator in model.subgraphs[0].operators:
+        name, values = OPTIONS[model.operatorCodes[operator.opcodeIndex].builtinCode]
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+        operator.builtinOptions = getattr(schema, f"{name}T")(**values)
+    return pack_model(model, content)
 
 
 def fully_connected(weights: T, bias: T | None = None, *, external: bool = False) -> TfliteGraph:

@@ -14,9 +14,8 @@ from litefront.search.study_file import read_study_file, ready_made_studies
 from litefront.search.task import Task
 from litefront.search.task_loading import load_task
 from litefront.spaces.dimension import Capabilities
-from litefront.spaces.search_space import DIMENSIONS
-from tests.studies.test_fetched import FETCHED as TESTED_WITH_MADE_DATA
 from litefront.studies.minilm.fetch import CACHE, WEIGHTS
+from tests.studies.test_fetched import FETCHED as TESTED_WITH_MADE_DATA
 
 EXPECTED = {
     "minilm": {"row": (48,), "classes": 2, "training": 8570, "evaluation": 1500, "dtype": np.int32},
