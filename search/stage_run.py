@@ -20,7 +20,7 @@ __all__ = ["StageDone", "run_stage"]
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
-_STAGES = BUILDING_STAGES | DEVICE_STAGES
+_STAGES = {**BUILDING_STAGES, **DEVICE_STAGES}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ tf_keras and of Keras 3 are trained alike: the same rows in the same order, the 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -218,7 +219,7 @@ def _targets(data: TrainingData, settings: FineTuning, teacher: Any, keras: Modu
     if labels is None and settings.distillation < 1:
         raise InputError("Training data without labels needs `distillation` to be 1, so that the float model teaches.")
     if labels is not None and not settings.distillation:
-        return _Targets(labels.__getitem__, data.loss)
+        return _Targets(functools.partial(take_rows, labels), data.loss)
     assert teacher is not None, "the stages hand the float model in where the settings ask for it"
     from litefront.spaces.distillation import distillation_loss, output_kinds
 
@@ -227,7 +228,7 @@ def _targets(data: TrainingData, settings: FineTuning, teacher: Any, keras: Modu
     kinds = output_kinds(teacher)
     if settings.distillation == 1:
         labels = None
-    elif len(kinds) > 1:
+    elif len(kinds) > 1 or isinstance(labels, Mapping):
         raise InputError(f"A model of several outputs needs `distillation` to be 0 or 1, but got {settings}.")
 
     def loss_of(kind: str, answer: NDArray[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,9 @@ def _gradient_function(
     loss = keras_of(model).losses.get(data.loss)
 
     def loss_of(outputs: Any, labels: Any) -> Any:
+        if isinstance(labels, Mapping):
+            named = outputs if isinstance(outputs, Mapping) else dict(zip(model.output_names, outputs, strict=True))
+            return sum(tf.reduce_mean(loss(labels[name], named[name])) for name in labels)
         if labels is not None:
             return tf.reduce_mean(loss(labels, outputs))
         # The expectation of the square of a random projection's change is the square of the outputs' change.
@@ -110,7 +113,7 @@ def _gradient_function(
         return tape.gradient(value, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def on_batch(batch: NDArray[np.int64]) -> list[NDArray[Any]]:
-        labels = None if data.labels is None else tf.constant(data.labels[batch])
+        labels = None if data.labels is None else tf.nest.map_structure(tf.constant, take_rows(data.labels, batch))
         inputs = tf.nest.map_structure(tf.constant, take_rows(data.inputs, batch))
         return [tf.convert_to_tensor(gradient).numpy() for gradient in gradients(inputs, labels)]
 

@@ -101,7 +101,7 @@ def _train(model: Any, data: TrainingData, fine_tuning: FineTuning, *, teacher: 
     rows = row_count(data.inputs)
     if epochs < passes:
         picked = np.random.default_rng(fine_tuning.seed).permutation(rows)[: max(1, round(rows * epochs / passes))]
-        labels = None if data.labels is None else data.labels[picked]
+        labels = None if data.labels is None else take_rows(data.labels, picked)
         data = replace(data, inputs=take_rows(data.inputs, picked), labels=labels)
     fine_tune(model, data, fine_tuning, teacher=teacher, epochs=passes)
 

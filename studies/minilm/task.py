@@ -11,6 +11,7 @@ import numpy as np
 
 from litefront.search import Dataset, FineTuning, Task
 from litefront.spaces.errors import InputError
+from litefront.spaces.rows import take_rows
 from litefront.studies.minilm.encoder import build_classifier, read_weights
 from litefront.studies.minilm.fetch import CACHE, SENTENCES, TOKENIZER, WEIGHTS
 from litefront.studies.minilm.sentences import batches_by_length, read_rated_sentences, tokenize
@@ -85,7 +86,7 @@ task = Task(
     model_files=(CACHE / WEIGHTS, "encoder.py"),
     training=_training,
     evaluation=_evaluation,
-    representative=_training.inputs[:200],
+    representative=take_rows(_training.inputs, slice(200)),
     loss=LOSS,
     metric="top1",
     fine_tuning=FineTuning(epochs=3, batch_size=32, learning_rate=2e-4),

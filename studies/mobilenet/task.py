@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from litefront.search import Dataset, FineTuning, Task
+from litefront.spaces.rows import take_rows
 from litefront.studies.images import in_three_channels, resized
 from litefront.studies.packaged_data import find_folder
 
@@ -107,7 +108,7 @@ task = Task(
     model=trained_model,
     training=_training,
     evaluation=load("t10k", EVALUATION_ROWS),
-    representative=_training.inputs[:200],
+    representative=take_rows(_training.inputs, slice(200)),
     loss=LOSS,
     metric="top1",
     fine_tuning=FineTuning(epochs=3, batch_size=BATCH_SIZE, learning_rate=1e-3),
