@@ -151,7 +151,7 @@ class _Trial:
     """A float model, the ranges of its activations, and its answers: what quantized variants are compared with."""
 
     def __init__(self, float_tflite: bytes, rows: Rows, calibration: Calibration) -> None:
-        self.model = prepare(float_tflite, Quantization.INT8)
+        self.model = prepare(float_tflite)
         self.ranges: Ranges = activation_ranges(self.model, Quantization.INT8, rows, calibration)
         self._rows = rows
         self._float = ModelCalls(self.model)

@@ -134,7 +134,7 @@ def quantize(
         return float_tflite
     from litefront.spaces.model_calls import ModelCalls
 
-    prepared = prepare(float_tflite, quantization)
+    prepared = prepare(float_tflite)
     ranges = None
     if quantization.is_static_range:
         assert representative_dataset is not None, "the space refuses static range without a data set"
@@ -144,14 +144,12 @@ def quantize(
     return content
 
 
-def prepare(float_tflite: bytes, quantization: Quantization) -> bytes:
+def prepare(float_tflite: bytes) -> bytes:
     """The model with what the quantizer needs: a signature, and embeddings that are looked up."""
     from litefront.spaces.embedding_lookup import look_embeddings_up
     from litefront.spaces.flatbuffer import add_signature
 
-    signed = add_signature(float_tflite)
-    # A float16 table is cast whole at each start, and takes twice the memory while it runs: not what it is for.
-    return signed if quantization is Quantization.FLOAT16 else look_embeddings_up(signed)
+    return look_embeddings_up(add_signature(float_tflite))
 
 
 def activation_ranges(

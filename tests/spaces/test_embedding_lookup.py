@@ -75,9 +75,12 @@ def test_both_kinds_of_kernels_read_such_a_table(quantization: Quantization) -> 
     np.testing.assert_allclose(first, second, atol=0.05 * np.abs(first).max())
 
 
-def test_float16_files_keep_the_gather() -> None:
-    graph = TfliteGraph(quantize(_text_model(), Quantization.FLOAT16))
-    assert "GATHER" in {op.name for op in graph.operators}
+def test_tables_are_halved_in_float16() -> None:
+    content = quantize(_text_model(), Quantization.FLOAT16)
+    assert TfliteGraph(content).facts(Quantization.FLOAT16).quantized_share == 1.0
+    for resolver in RESOLVERS:
+        answers = run_rows(content, IDS, experimental_op_resolver_type=resolver)
+        np.testing.assert_allclose(answers, TABLE[IDS] @ WEIGHTS.T, atol=0.02)
 
 
 def test_what_is_no_table_of_rows_stays() -> None:
