@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from litefront.search import Dataset, FineTuning, Task
+from litefront.spaces.channel_pruning import ChannelPruning
 from litefront.spaces.errors import InputError
 from litefront.spaces.rows import take_rows
 from litefront.studies.minilm.encoder import build_classifier, read_weights
@@ -89,5 +90,6 @@ task = Task(
     representative=take_rows(_training.inputs, slice(200)),
     loss=LOSS,
     metric="top1",
-    fine_tuning=FineTuning(epochs=3, batch_size=32, learning_rate=2e-4),
+    fine_tuning=FineTuning(epochs=3, batch_size=32, learning_rate=1e-4, distillation=0.5),
+    channel_pruning=ChannelPruning(iterations=1),
 )
