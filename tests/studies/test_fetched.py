@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from litefront.search.task import Task
 from litefront.search.task_loading import load_task
 from litefront.spaces.errors import InputError
 from litefront.studies.packaged_data import VARIABLE
-from tests.studies.made_data import write_face_mesh, write_fashion_mnist
+from tests.studies.made_data import write_face_mesh, write_fashion_mnist, write_minilm
 
-FETCHED = ("faces", "mobilenet")
+FETCHED = ("faces", "minilm", "mobilenet")
+
+NEEDS_TEXT = pytest.mark.skipif(find_spec("tokenizers") is None, reason="needs the extra `text`")
 
 LOAD = """
 import json, sys
@@ -46,6 +49,11 @@ def clothes(data: Path) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def patches(data: Path) -> np.ndarray:
     return write_face_mesh(data / "face-mesh")
+
+
+@pytest.fixture(scope="module")
+def reviews(data: Path) -> None:
+    write_minilm(data / "minilm")
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +100,27 @@ def test_faces_have_no_labels_and_are_not_calibrated_on_what_is_scored(faces: Ta
     assert not {row.tobytes() for row in calibration} & {row.tobytes() for row in faces.evaluation.inputs}
 
 
+@NEEDS_TEXT
+@pytest.mark.usefixtures("reviews")
+def test_sentences_are_token_ids_and_signs_and_each_is_in_one_part() -> None:
+    minilm = load_task(read_study_file("minilm")).task
+    assert minilm.training is not None
+    for data, rows in ((minilm.training, 20), (minilm.evaluation, 1500)):
+        assert isinstance(data.inputs, np.ndarray) and data.labels is not None
+        assert data.inputs.shape == (rows, 48) and data.inputs.dtype == np.int32
+        # Ids begin at 2, and 40 is even: whether a made sentence is positive shows in its second word.
+        np.testing.assert_array_equal(data.labels, 1 - (data.inputs[:, 1] - 2) % 2)
+    parts = [np.unique(data.inputs, axis=0) for data in (minilm.training, minilm.evaluation)]
+    assert len(np.unique(np.concatenate(parts), axis=0)) == 1520
+
+
 @pytest.mark.parametrize("name", FETCHED)
 def test_a_study_bears_the_name_of_its_folder(name: str) -> None:
     assert read_study_file(name).spec.study == name
 
 
-@pytest.mark.usefixtures("clothes", "patches")
-@pytest.mark.parametrize("name", FETCHED)
+@pytest.mark.usefixtures("clothes", "patches", "reviews")
+@pytest.mark.parametrize("name", ["faces", pytest.param("minilm", marks=NEEDS_TEXT), "mobilenet"])
 def test_loading_a_study_imports_nothing_slow(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-c", LOAD, name]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

