@@ -400,7 +400,7 @@ def _declarative(folder: Path) -> StudyFile:
             ),
             "NaN",
         ),
-        (("    return model\n", "    return 'model'\n"), "must give a tf_keras model"),
+        (("    return model\n", "    return 'model'\n"), "must give a Keras model"),
         (("Input((8, 8, 1))", "Input((8, 9, 1))"), r"must build the model, but it raised ValueError.* at task.py:\d+"),
         (("fine_tuning=", "metric=lambda outputs, labels: 1 / 0, fine_tuning="), "ZeroDivisionError"),
     ],
