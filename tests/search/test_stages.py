@@ -52,6 +52,9 @@ def fail(call: StageCall, workplace: Workplace, kind: type[Exception]) -> StageD
     return done
 
 
+CALIBRATION = {"calibration": "min_max", "calibration_rows": 200}
+
+
 class Made:
     """A workplace and what each stage left in it, made once, in the order of a candidate's life."""
 
@@ -71,8 +74,8 @@ class Made:
         self.float_tflite = self.run(
             "float_tflite", {"batch_size": 4, "format": "keras"}, model=self.base.objects["model"]
         )
-        self.quantized = self.quantize("int8")
-        self.reference = self.run_on_rows("reference", XNNPACK, self.quantize("float32"))
+        self.quantized = self.quantize(Quantization.INT8)
+        self.reference = self.run_on_rows("reference", XNNPACK, self.quantize(Quantization.FLOAT32))
         self.accuracy = self.run_on_rows(
             "accuracy", XNNPACK, self.quantized, labels=self.labels, **self.float_answers()
         )
@@ -84,8 +87,21 @@ class Made:
     def float_answers(self) -> dict[str, str]:
         return {"float_outputs": self.reference.objects["outputs"]}
 
-    def quantize(self, quantization: str) -> StageRecord:
-        return self.run("quantized", {"quantization": quantization}, tflite=self.float_tflite.objects["tflite"])
+    def quantize(self, quantization: Quantization) -> StageRecord:
+        inputs = {"tflite": self.float_tflite.objects["tflite"]}
+        params: dict[str, Any] = CALIBRATION if quantization.is_calibrated else {}
+        if quantization.is_mixed:
+            params |= {"max_drop": 0.01}
+            inputs["sensitivity"] = self.run("sensitivity", CALIBRATION, **inputs).objects["sensitivity"]
+        return self.run("quantized", {"quantization": quantization.value} | params, **inputs)
+
+    def quantize_in_training(self, preserves: str | None = None) -> StageRecord:
+        source = self.pruned if preserves else self.base
+        trained = self.run(
+            "quantization_aware", {"format": "keras", "preserves": preserves}, model=source.objects["model"]
+        )
+        params = {"quantization": "qat_int8", "batch_size": 4, "format": "keras", "preserves": preserves}
+        return self.run("quantized", params, model=trained.objects["model"])
 
     def run_on_rows(self, stage: str, params: dict[str, Any], file: StageRecord, **inputs: str) -> StageRecord:
         return self.run(stage, params, tflite=file.objects["tflite"], rows=self.rows, **inputs)
@@ -104,7 +120,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, keras_classifier: BaseModel, 
 
 def test_base_says_what_the_model_takes_and_allows(made: Made) -> None:
     facts = made.base.facts
-    assert (facts["format"], facts["pruning_refusals"], facts["fixed_batch_size"]) == ("keras", {}, None)
+    assert (facts["format"], facts["refusals"]["pruning"], facts["fixed_batch_size"]) == ("keras", {}, None)
     (taken,) = facts["inputs"]
     assert (tuple(taken["shape"]), taken["dtype"]) == ((-1, 8, 8, 1), "float32")
 
@@ -115,6 +131,60 @@ def test_a_pruned_model_has_the_zeros_that_were_asked_for(made: Made) -> None:
     kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
     assert len(kernels) == 2
     assert [round(float(np.mean(kernel == 0)), 1) for kernel in kernels] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("sparsity", ["block:0.5", "2:4"])
+def test_a_pattern_of_zeros_is_in_the_model(made: Made, sparsity: str) -> None:
+    record = made.run("pruned", {"sparsity": sparsity, "format": "keras"}, model=made.base.objects["model"])
+    model = load_keras(BaseModel(made.workplace.store.path(record.objects["model"]), ModelFormat.KERAS, {}))
+    assert any(np.mean(layer.kernel.numpy() == 0) >= 0.5 for layer in model.layers if hasattr(layer, "kernel"))
+
+
+def test_removed_channels_leave_a_smaller_model_and_what_was_removed(made: Made) -> None:
+    record = made.run(
+        "pruned",
+        {"sparsity": "channel:0.5", "format": "keras", "teacher_format": "keras"},
+        model=made.base.objects["model"],
+        teacher=made.base.objects["model"],
+    )
+    parameters = record.facts["pruning"]["parameters"]
+    assert parameters["after"] < parameters["before"]
+    assert len(made.content(record, "model")) < len(made.content(made.base, "model"))
+
+
+def test_clustered_weights_keep_the_zeros_of_pruned_ones(made: Made) -> None:
+    params = {"clusters": 4, "preserves_sparsity": True, "format": "keras"}
+    record = made.run("clustered", params, model=made.pruned.objects["model"])
+    model = load_keras(BaseModel(made.workplace.store.path(record.objects["model"]), ModelFormat.KERAS, {}))
+    kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+    assert all(len(np.unique(kernel)) <= 5 and np.mean(kernel == 0) >= 0.4 for kernel in kernels)
+
+
+@pytest.mark.parametrize("preserves", [None, "sparsity"])
+def test_training_for_quantization_leaves_a_file_of_integers_that_runs(made: Made, preserves: str | None) -> None:
+    file = made.quantize_in_training(preserves)
+    counted = file.facts["counted"]
+    assert counted["quantized_share"] == 1.0
+    assert preserves is None or counted["prunable_sparsity"] >= 0.45
+    record = made.run_on_rows("accuracy", XNNPACK, file, labels=made.labels, **made.float_answers())
+    assert 0 <= record.facts["figures"]["accuracy"]["value"] <= 1
+
+
+def test_mixed_precision_says_which_operators_it_spared(made: Made) -> None:
+    assert isinstance(made.quantize(Quantization.MIXED_INT8).facts["counted"]["fragile"], list)
+
+
+def test_zeros_that_are_left_out_make_a_smaller_file_of_the_same_answers(made: Made, rows: Rows) -> None:
+    float_tflite = made.run("float_tflite", {"batch_size": 4, "format": "keras"}, model=made.pruned.objects["model"])
+    inputs = {"tflite": float_tflite.objects["tflite"]}
+    dense, sparse = (
+        made.run("quantized", {"quantization": "float32"} | storage, **inputs)
+        for storage in ({}, {"storage": "sparse"})
+    )
+    assert sparse.facts["figures"]["size_bytes"]["value"] < dense.facts["figures"]["size_bytes"]["value"]
+    assert sparse.facts["counted"]["sparse_storage"]["zeros"] > 0
+    answers = (run_rows(made.content(record, "tflite"), rows[0]) for record in (dense, sparse))
+    np.testing.assert_allclose(*answers, atol=1e-6)
 
 
 def test_a_float_tflite_takes_the_batch_that_was_asked_for(made: Made, rows: Rows) -> None:
@@ -132,13 +202,13 @@ def test_a_quantized_file_comes_with_its_sizes_and_what_was_counted_in_it(made: 
 
 
 def test_float32_is_the_converted_file_itself(made: Made) -> None:
-    assert made.quantize("float32").objects["tflite"] == made.float_tflite.objects["tflite"]
+    assert made.quantize(Quantization.FLOAT32).objects["tflite"] == made.float_tflite.objects["tflite"]
 
 
-@pytest.mark.parametrize("quantization", Quantization)
+@pytest.mark.parametrize("quantization", [q for q in Quantization if q is not Quantization.QAT_INT8])
 def test_every_quantization_leaves_a_file_that_runs(made: Made, quantization: Quantization) -> None:
     record = made.run_on_rows(
-        "accuracy", XNNPACK, made.quantize(quantization.value), labels=made.labels, **made.float_answers()
+        "accuracy", XNNPACK, made.quantize(quantization), labels=made.labels, **made.float_answers()
     )
     assert 0 <= record.facts["figures"]["accuracy"]["value"] <= 1
 
@@ -296,7 +366,7 @@ def test_a_tflite_file_is_a_base_model_whose_channels_stay(
     workplace = elsewhere(made, with_model(made, path), tmp_path)
     record = succeed(BASE, workplace)
     assert (record.facts["format"], record.facts["fixed_batch_size"]) == ("tflite", None)
-    assert list(record.facts["pruning_refusals"]) == ["channel"]
+    assert list(record.facts["refusals"]["pruning"]) == ["channel"]
     call = StageCall("float_tflite", {"batch_size": 4, "format": "tflite"}, {"model": record.objects["model"]})
     assert succeed(call, workplace).objects["tflite"] == f"{digest_of_path(path)}.tflite"
 
@@ -308,7 +378,9 @@ def test_a_saved_model_is_a_base_model(made: Made, keras_classifier: BaseModel, 
     tf.saved_model.save(model, str(tmp_path / "saved"))
     workplace = elsewhere(made, with_model(made, tmp_path / "saved"), tmp_path)
     record = succeed(BASE, workplace)
-    assert record.facts["format"] == "saved_model" and "SavedModel" in record.facts["pruning_refusals"]["unstructured"]
+    assert (
+        record.facts["format"] == "saved_model" and "SavedModel" in record.facts["refusals"]["pruning"]["unstructured"]
+    )
     call = StageCall("float_tflite", {"batch_size": 1, "format": "saved_model"}, {"model": record.objects["model"]})
     content = workplace.store.path(succeed(call, workplace).objects["tflite"]).read_bytes()
     np.testing.assert_allclose(run_rows(content, rows[0]), np.asarray(model(rows[0])), atol=1e-5)
@@ -426,7 +498,7 @@ def test_a_model_with_nothing_to_prune_says_so_and_is_taken(made: Made, tmp_path
         return tf_keras.Sequential([tf_keras.layers.Input((8, 8, 1)), tf_keras.layers.Flatten()])
 
     record = succeed(BASE, elsewhere(made, with_model(made, flatten), tmp_path))
-    assert "the model has none" in record.facts["pruning_refusals"]["unstructured"]
+    assert "the model has none" in record.facts["refusals"]["pruning"]["unstructured"]
 
 
 def scored(made: Made, labels: np.ndarray, **changes: Any) -> tuple[StageCall, Workplace]:
@@ -470,14 +542,14 @@ def test_a_candidate_that_the_device_refuses_costs_its_cell(made: Made) -> None:
 
 
 def test_an_error_that_nobody_foresaw_costs_its_cell_with_the_reason(made: Made) -> None:
-    call = StageCall("quantized", {"quantization": "int8"}, {"tflite": made.labels})
+    call = StageCall("quantized", {"quantization": "int8"} | CALIBRATION, {"tflite": made.labels})
     done = fail(call, made.workplace, CandidateError)
     assert str(done.error).startswith("quantized: ")
     assert "Traceback" in done.details
 
 
 def test_an_input_that_is_gone_costs_the_candidate_with_its_reason(made: Made) -> None:
-    call = StageCall("quantized", {"quantization": "int8"}, {"tflite": "0" * 64})
+    call = StageCall("quantized", {"quantization": "int8"} | CALIBRATION, {"tflite": "0" * 64})
     assert "No such file" in str(fail(call, made.workplace, CandidateError).error)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from litefront.search.task import Dataset, Task
-from litefront.spaces.sparsity import Pattern
 
 INPUTS = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -190,23 +189,9 @@ def test_the_labels_of_the_scored_output_are_those_that_count() -> None:
 
 
 def test_calibration_takes_the_same_rows_of_every_input() -> None:
-    rows = replace(TASK, training=Dataset({"a": np.arange(1000), "b": -np.arange(1000)})).calibration_rows()
+    rows = replace(TASK, training=Dataset({"a": np.arange(1000), "b": -np.arange(1000)})).calibration_rows(200)
     assert isinstance(rows, dict) and len(rows["a"]) == 200
     np.testing.assert_array_equal(rows["a"], -rows["b"])
-
-
-def test_a_model_that_is_pruned_in_one_shot_needs_no_training_data() -> None:
-    capabilities = replace(TASK, training=None).capabilities(
-        cores=1,
-        pruning_refusals={"channel": "no"},
-        fixed_batch_size=1,
-        delegate_refusals={},
-        fixed_batch_reason="why",
-        calibration_refusal="how",
-        prunes_untrained=True,
-    )
-    assert capabilities.pruning_refusals == {"channel": "no"}
-    assert (capabilities.fixed_batch_reason, capabilities.calibration_refusal) == ("why", "how")
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -238,51 +223,34 @@ def test_the_metric_is_chosen_by_the_labels(
 
 
 def test_calibration_takes_the_representative_rows_if_there_are_any() -> None:
-    rows = replace(TASK, representative=INPUTS[1:3]).calibration_rows()
+    rows = replace(TASK, representative=INPUTS[1:3]).calibration_rows(200)
+    assert isinstance(rows, np.ndarray)
     np.testing.assert_array_equal(rows, INPUTS[1:3])
 
 
-def test_calibration_takes_all_of_few_training_rows() -> None:
-    np.testing.assert_array_equal(TASK.calibration_rows(), INPUTS)
-
-
-def test_calibration_takes_200_of_many_training_rows_from_the_first_to_the_last() -> None:
+def test_calibration_takes_evenly_spaced_training_rows() -> None:
     inputs = np.arange(1000, dtype=np.float32)[:, None]
-    rows = replace(TASK, training=Dataset(inputs)).calibration_rows()
-    assert rows is not None
-    picked = rows[:, 0].astype(int)
-    assert (len(picked), picked[0], picked[-1]) == (200, 0, 999)
-    assert set(np.diff(picked)) == {5, 6}  # 999 / 199 = 5.02
+    rows = replace(TASK, training=Dataset(inputs)).calibration_rows(200)
+    assert isinstance(rows, np.ndarray)
+    np.testing.assert_array_equal(rows[:, 0], np.arange(0, 1000, 5))
 
 
 def test_without_rows_there_is_no_calibration() -> None:
-    assert replace(TASK, training=None).calibration_rows() is None
-
-
-def test_a_task_with_everything_refuses_nothing() -> None:
-    capabilities = TASK.capabilities(cores=2, pruning_refusals={}, fixed_batch_size=None, delegate_refusals={})
-    assert (capabilities.pruning_refusals, capabilities.calibration_refusal) == ({}, None)
-
-
-@pytest.mark.parametrize("training", [None, Dataset(INPUTS)])
-def test_pruning_needs_labelled_training_data(training: Dataset | None) -> None:
-    task = replace(TASK, training=training)
-    refusal = task.capabilities(
-        cores=2, pruning_refusals={}, fixed_batch_size=None, delegate_refusals={}
-    ).pruning_refusals
-    assert all("labelled training data" in refusal[pattern] for pattern in Pattern)
-
-
-def test_static_range_needs_rows_to_calibrate_on() -> None:
     task = replace(TASK, training=None)
-    refusal = task.capabilities(
-        cores=2, pruning_refusals={}, fixed_batch_size=None, delegate_refusals={}
-    ).calibration_refusal
-    assert refusal is not None and "representative" in refusal
+    assert task.calibration_rows(200) is None
+    assert "representative" in str(task.calibration_refusal())
+    assert TASK.calibration_refusal() is None
 
 
-def test_the_models_own_refusal_comes_first() -> None:
-    capabilities = replace(TASK, training=None).capabilities(
-        cores=1, pruning_refusals={"unstructured": "a .tflite"}, fixed_batch_size=4, delegate_refusals={}
-    )
-    assert (capabilities.pruning_refusals["unstructured"], capabilities.fixed_batch_size) == ("a .tflite", 4)
+@pytest.mark.parametrize(
+    ("training", "distillation", "words"),
+    [
+        (None, 1.0, "needs training data"),
+        (Dataset(INPUTS), 0.5, "labelled training data, or `distillation: 1`"),
+        (Dataset(INPUTS), 1.0, None),
+        (Dataset(INPUTS, LABELS), 0.0, None),
+    ],
+)
+def test_training_needs_labels_or_a_teacher(training: Dataset | None, distillation: float, words: str | None) -> None:
+    refusal = replace(TASK, training=training, fine_tuning=FineTuning(distillation=distillation)).training_refusal()
+    assert refusal is None if words is None else words in str(refusal)
