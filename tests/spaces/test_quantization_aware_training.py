@@ -104,6 +104,14 @@ def test_the_trained_model_becomes_a_static_int8_file(base: Any, trained: Any, r
     np.testing.assert_allclose(answers, np.asarray(trained(rows[0], training=False)), atol=0.05)
 
 
+def test_the_range_of_the_input_is_that_of_the_rows(trained: Any, rows: Rows) -> None:
+    # The toolkit starts it at -6 and 6, and eight steps would leave it there.
+    (low,) = [float(v) for v in trained.weights if v.name.endswith("quantize_layer_min:0")]
+    (high,) = [float(v) for v in trained.weights if v.name.endswith("quantize_layer_max:0")]
+    assert low == 0.0
+    assert high == pytest.approx(rows[0].max(), rel=0.05)
+
+
 def test_the_same_seed_trains_the_same(keras_classifier: BaseModel, rows: Rows) -> None:
     model = load_keras(keras_classifier)
     # From a teacher alone, as it may be.
