@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from pydantic import (
 
 from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Objective
 from litefront.search.device_spec import BaseDeviceSpec, DeviceSpec, HostSpec
+from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.search_space import DIMENSIONS, SearchSpace
 
 __all__ = [
@@ -112,7 +114,7 @@ class FilesTask(_Strict):
         epochs: Of fine-tuning after pruning.
         batch_size: Rows a fine-tuning step.
         learning_rate: Of fine-tuning, at its start.
-        continued_epochs: As in `FineTuning`.
+        continued_epochs: As in `FineTuning`, and so are all that follow.
         output: As in `Task`.
         signature: As in `Task`.
     """
@@ -125,6 +127,17 @@ class FilesTask(_Strict):
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     continued_epochs: int | None = Field(default=None, ge=1)
+    distillation: float = Field(default=0.0, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+    validation_share: float = Field(default=0.0, ge=0, lt=1)
+    patience: int = Field(default=2, ge=1)
+    max_minutes: float | None = Field(default=None, gt=0)
+
+    def fine_tuning(self) -> FineTuning:
+        """How the model is trained further."""
+        named = {field.name: getattr(self, field.name) for field in fields(FineTuning) if hasattr(self, field.name)}
+        return FineTuning(**named)
+
     output: str | None = None
     signature: str = "serving_default"
 

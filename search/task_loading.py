@@ -22,7 +22,6 @@ from litefront.search.task import Dataset, Task
 from litefront.search.user_modules import UserModules
 from litefront.spaces.base_model import SERVING_DEFAULT
 from litefront.spaces.errors import InputError
-from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.rows import Rows
 from litefront.spaces.tensorflow_environment import prepare_environment
 
@@ -118,9 +117,7 @@ def _task_from_files(files: FilesTask, folder: Path) -> Task:
         signature=files.signature,
         loss=files.loss,
         metric=files.metric,
-        fine_tuning=FineTuning(
-            files.epochs, files.batch_size, files.learning_rate, continued_epochs=files.continued_epochs
-        ),
+        fine_tuning=files.fine_tuning(),
     )
 
 

@@ -80,7 +80,7 @@ def test_clothes_are_the_files_images_enlarged_to_three_channels(
 
 
 def test_calibration_rows_of_clothes_are_training_rows(mobilenet: Task) -> None:
-    rows = mobilenet.calibration_rows()
+    rows = mobilenet.calibration_rows(200)
     assert rows is not None and mobilenet.training is not None
     np.testing.assert_array_equal(rows, mobilenet.training.inputs[: len(rows)])
 
@@ -95,7 +95,7 @@ def test_faces_stand_in_a_grey_frame(faces: Task) -> None:
 
 def test_faces_have_no_labels_and_are_not_calibrated_on_what_is_scored(faces: Task) -> None:
     assert faces.is_fidelity and faces.training is None
-    calibration = faces.calibration_rows()
+    calibration = faces.calibration_rows(200)
     assert calibration is not None
     assert not {row.tobytes() for row in calibration} & {row.tobytes() for row in faces.evaluation.inputs}
 
