@@ -13,7 +13,7 @@ from litefront.spaces.channel_pruning.importance import channel_importance
 from litefront.spaces.channel_pruning.levels import (
     channel_costs,
     channels_to_remove,
-    least_sizes,
+    group_limits,
     multiply_accumulates,
 )
 from litefront.spaces.channel_pruning.settings import ChannelPruning
@@ -70,7 +70,7 @@ def prune_channels(
     whole = channel_groups(model, normalised_too=settings.normalised_too)
     if not whole.groups:
         raise CandidateError(f"the model has no channels that can be removed: {_reasons(whole)}")
-    least = least_sizes(whole, settings)
+    limits = group_limits(whole, settings)
     pruned, groups = model, whole
     for step in range(1, settings.iterations + 1 if level > 0 else 1):
         kept = whole.features * (1 - level) ** (step / settings.iterations)
@@ -79,7 +79,7 @@ def prune_channels(
             channel_importance(pruned, groups, data, settings),
             channel_costs(pruned, groups),
             features=groups.features - kept,
-            least=least,
+            limits=limits,
             settings=settings,
         )
         pruned = without_channels(pruned, groups, removed)

@@ -9,7 +9,7 @@ from litefront.spaces.channel_pruning import ChannelGroup, ChannelGroups, Channe
 from litefront.spaces.channel_pruning.levels import (
     channel_costs,
     channels_to_remove,
-    least_sizes,
+    group_limits,
     multiply_accumulates,
 )
 from tests.spaces.channel_pruning.made_models import library
@@ -32,8 +32,8 @@ def removal(
     groups: ChannelGroups, importance: np.ndarray, costs: np.ndarray, features: float, **settings: float
 ) -> np.ndarray:
     chosen = ChannelPruning(**settings)  # type: ignore[arg-type]
-    least = least_sizes(groups, chosen)
-    return channels_to_remove(groups, importance, costs, features=features, least=least, settings=chosen)
+    limits = group_limits(groups, chosen)
+    return channels_to_remove(groups, importance, costs, features=features, limits=limits, settings=chosen)
 
 
 def test_the_least_important_channels_go_first_whatever_their_group() -> None:
@@ -55,12 +55,12 @@ def test_norms_are_not_divided_by_costs() -> None:
     groups = made_groups(8, 8)
     settings = ChannelPruning(importance="norm")  # type: ignore[arg-type]
     importance, costs = np.repeat([1.0, 5.0], 8), np.repeat([1.0, 100.0], 8)
-    least = least_sizes(groups, settings)
-    removed = channels_to_remove(groups, importance, costs, features=4, least=least, settings=settings)
+    limits = group_limits(groups, settings)
+    removed = channels_to_remove(groups, importance, costs, features=4, limits=limits, settings=settings)
     assert left_of(groups, removed) == [4, 8]
 
 
-@pytest.mark.parametrize(("size", "tile"), [(64, 8), (32, 8), (20, 4), (16, 4), (6, 2), (4, 2), (3, 1), (100, 8)])
+@pytest.mark.parametrize(("size", "tile"), [(64, 16), (32, 8), (20, 4), (16, 4), (6, 2), (4, 2), (3, 1), (128, 16)])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.7])
 def test_what_is_kept_comes_in_whole_tiles(size: int, tile: int, share: float) -> None:
     groups = made_groups(size)
@@ -73,6 +73,11 @@ def test_every_group_keeps_its_least_size() -> None:
     groups = made_groups(64, 3)
     removed = removal(groups, np.ones(67), np.ones(67), 67, minimum_share=0.25)
     assert left_of(groups, removed) == [16, 1]
+
+
+def test_less_than_a_tile_is_kept_in_fours() -> None:
+    groups = made_groups(64)
+    assert left_of(groups, removal(groups, np.ones(64), np.ones(64), 60)) == [8]
 
 
 def test_heads_are_counted_by_their_features_and_have_no_tiles() -> None:
