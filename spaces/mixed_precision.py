@@ -154,8 +154,9 @@ class _Trial:
         self.model = prepare(float_tflite)
         self.ranges: Ranges = activation_ranges(self.model, Quantization.INT8, rows, calibration)
         self._rows = rows
-        self._float = ModelCalls(self.model)
-        self._answers = self._float.outputs(rows)
+        self._few = calibration_rows(rows, _ROWS)
+        calls = ModelCalls(self.model)
+        self._answers, self._few_answers = calls.outputs(rows), calls.outputs(self._few)
 
     def quantizable(self) -> dict[str, str]:
         """The operators that static int8 changes: names of their outputs, and theirs."""
@@ -165,9 +166,8 @@ class _Trial:
 
     def loss_of_only(self, names: Collection[str]) -> _Loss:
         """What is lost on a few rows when only these operators are static int8."""
-        rows = calibration_rows(self._rows, _ROWS)
         content = apply_rules(self.model, only(names), self.ranges, name=Quantization.INT8)
-        return self._loss(content, rows, self._float.outputs(rows))
+        return self._loss(content, self._few, self._few_answers)
 
     def drop(self, content: bytes) -> float:
         """What a quantized variant loses on all rows: of a classifier in agreement, of other models in error."""

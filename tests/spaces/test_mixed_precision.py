@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from litefront.spaces import mixed_precision
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.mixed_precision import OperatorSensitivity, fragile_operators, sensitivity
 from litefront.spaces.quantization import Quantization, quantize
@@ -124,12 +125,16 @@ def test_names_are_taken_as_they_are() -> None:
     assert [op.kernel().type for op in TfliteGraph(content).operators if op.kernel()] == ["FLOAT32", "INT8"]  # type: ignore[union-attr]
 
 
-def test_neighbours_in_a_large_graph_are_measured_together() -> None:
-    layers = 97
+def test_neighbours_in_a_large_graph_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixed_precision, "_MEASURED_ALONE", 4)
+    layers = 16
     tensors = {"x": T(shape=(1, 8)), "w": _weights(8, 8)}
     tensors |= {f"y{i}": T(shape=(1, 8)) for i in range(layers)}
     ops = [Op("FULLY_CONNECTED", ("x", "w", ""), ("y0",))]
     ops += [Op("LOGISTIC", (f"y{i}",), (f"y{i + 1}",)) for i in range(layers - 1)]
     found = sensitivity(make_tflite(tensors, ops), ROWS[:4])
     assert [op.name for op in found] == [f"y{i}" for i in range(layers)]
-    assert 48 <= sum(op.alone for op in found) <= 50
+    # The worst of four groups of four is resolved; an operator of another has a quarter of what its group loses.
+    groups = [found[start : start + 4] for start in range(0, layers, 4)]
+    assert [sum(op.alone for op in group) for group in groups] == [4, 0, 0, 0]
+    assert all(len({op.error for op in group}) == 1 for group in groups[1:])
