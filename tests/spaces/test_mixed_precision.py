@@ -136,5 +136,5 @@ def test_neighbours_in_a_large_graph_are_measured_together(monkeypatch: pytest.M
     assert [op.name for op in found] == [f"y{i}" for i in range(layers)]
     # The worst of four groups of four is resolved; an operator of another has a quarter of what its group loses.
     groups = [found[start : start + 4] for start in range(0, layers, 4)]
-    assert [sum(op.alone for op in group) for group in groups] == [4, 0, 0, 0]
-    assert all(len({op.error for op in group}) == 1 for group in groups[1:])
+    assert sorted(sum(op.alone for op in group) for group in groups) == [0, 0, 0, 4]
+    assert all(len({op.error for op in group}) == 1 for group in groups if not group[0].alone)
