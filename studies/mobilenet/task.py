@@ -111,5 +111,5 @@ task = Task(
     representative=take_rows(_training.inputs, slice(200)),
     loss=LOSS,
     metric="top1",
-    fine_tuning=FineTuning(epochs=3, batch_size=BATCH_SIZE, learning_rate=1e-3),
+    fine_tuning=FineTuning(epochs=2, batch_size=BATCH_SIZE, learning_rate=1e-3),
 )
