@@ -79,6 +79,6 @@ def test_the_wheel_works_beside_packages_and_folders_of_the_same_names(wheel: Pa
     assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
     assert all(Path(file).is_relative_to(installed) for file in found["files"])
-    assert found["studies"] == ["faces", "mnist", "mobilenet", "vowels"]
+    assert found["studies"] == ["faces", "minilm", "mnist", "mobilenet", "vowels"]
     assert found["rows"] == 370
     assert found["theirs"] == "Hugging Face"

@@ -49,16 +49,25 @@ UGLY_PROBLEMS = {
     (1, "study: String should match pattern '^[A-Za-z0-9][A-Za-z0-9_.-]*$', but got 'my study'."),
     (
         2,
-        "taks: Unknown key; valid here: task, study, space, objectives, load, gates, budget, sampler, seed, devices, "
-        "tiers.",
+        "taks: Unknown key; valid here: task, study, space, objectives, load, gates, mixed_precision, budget, "
+        "sampler, seed, devices, tiers.",
     ),
-    (4, "space.sparsity.1: `sparsity` must be a fraction in [0, 1), but got 1.5."),
+    (
+        4,
+        "space.sparsity.1: `sparsity` must be a fraction in [0, 1) of single weights, or a pattern in quotes with "
+        'such a fraction above 0 ("block:0.5", "channel:0.5"), or n zeros of m ("2:4"), but got 1.5.',
+    ),
     (
         5,
         "space.quantization.1: `quantization` must be one of float32, float16, dynamic_int8, int8, int16x8, "
-        "weight_only_int8, dynamic_int4, but got 'int9'.",
+        "dynamic_int4, dynamic_int4_block32, dynamic_int8_embedding_int4, weight_only_int8, weight_only_int4, mixed_int8, "
+        "mixed_int16x8, qat_int8, but got 'int9'.",
     ),
-    (6, "space.treads: Unknown key; valid here: sparsity, quantization, delegate, num_threads, batch_size."),
+    (
+        6,
+        "space.treads: Unknown key; valid here: sparsity, clusters, quantization, calibration, "
+        "calibration_rows, storage, delegate, num_threads, batch_size.",
+    ),
     (7, "space.num_threads: Each entry must stand once, but got 1 more than once."),
     (8, f"objectives.1: An objective must be one of {OBJECTIVE_NAMES}, but got 'speed'."),
     (9, "load.samples_per_s: Input should be greater than 0, but got -3."),
@@ -68,11 +77,12 @@ UGLY_PROBLEMS = {
     (
         17,
         "tiers.entry.limits.latency: A limit must be one of accuracy, size_bytes, download_bytes, latency_ms, "
-        "throughput_per_s, cold_start_ms, memory_bytes, power_mw, energy_mj, latency_p90_ms, but got 'latency'.",
+        "throughput_per_s, cold_start_ms, memory_bytes, power_mw, energy_mj, latency_p90_ms, churn, but got 'latency'.",
     ),
     (
         18,
-        "tiers.entry.where.threads: A dimension must be one of sparsity, quantization, delegate, num_threads, "
+        "tiers.entry.where.threads: A dimension must be one of sparsity, clusters, quantization, calibration, "
+        "calibration_rows, storage, delegate, num_threads, "
         "batch_size, but got 'threads'.",
     ),
     (19, f"tiers.entry.prefer: `prefer` must be one of {OBJECTIVE_NAMES}, balanced, but got 'speed'."),
@@ -154,7 +164,8 @@ def test_an_unknown_key_of_a_task_by_files_names_its_keys(path: Path) -> None:
     assert problems(path, GOOD.replace("data:", "dataset:")) == (
         f"{path}:2: task.data: This key must be given.",
         f"{path}:2: task.dataset: Unknown key; "
-        "valid here: model, data, metric, loss, epochs, batch_size, learning_rate, continued_epochs.",
+        "valid here: model, data, metric, loss, epochs, batch_size, learning_rate, "
+        "continued_epochs, distillation, temperature, validation_share, patience, max_minutes, output, signature.",
     )
 
 
