@@ -131,7 +131,10 @@ def fragile_operators(
         return trial.drop(apply_recipe(trial.model, quantization, trial.ranges, spared))
 
     # Weights in int8 are a quarter of the size: they stay in float only where nothing else helps.
-    for names in (order, [FLOAT_WEIGHTS + name for name in order]):
+    ways = [order]
+    if quantization is Quantization.MIXED_INT8:
+        ways.append([FLOAT_WEIGHTS + name for name in order])
+    for names in ways:
         count = _fewest(len(names), lambda count, names=names: drop(names[:count]) <= max_drop)  # type: ignore[misc]
         if count is not None:
             return tuple(names[:count])
