@@ -60,7 +60,8 @@ UGLY_PROBLEMS = {
     (
         5,
         "space.quantization.1: `quantization` must be one of float32, float16, dynamic_int8, int8, int16x8, "
-        "dynamic_int4, dynamic_int4_block32, dynamic_int8_embedding_int4, weight_only_int8, weight_only_int4, mixed_int8, "
+        "dynamic_int4, dynamic_int4_block32, dynamic_int8_embedding_int4, weight_only_int8, weight_only_int4, "
+        "mixed_int8, "
         "mixed_int16x8, qat_int8, but got 'int9'.",
     ),
     (
