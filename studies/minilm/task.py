@@ -83,6 +83,6 @@ task = Task(
     representative=take_rows(_training.inputs, slice(200)),
     loss=LOSS,
     metric="top1",
-    fine_tuning=FineTuning(epochs=3, batch_size=32, learning_rate=1e-4, distillation=0.5),
+    fine_tuning=FineTuning(epochs=2, batch_size=32, learning_rate=1e-4, distillation=0.5),
     channel_pruning=ChannelPruning(iterations=1),
 )
