@@ -58,7 +58,8 @@ def take_in(content: bytes, name: str, signature: str) -> bytes:
     operators = [len(graph.operators) for graph in model.subgraphs]
     for graph in model.subgraphs:
         _widen(model, graph)
-    if model.signatureDefs == given and operators == [len(graph.operators) for graph in model.subgraphs]:
+    renamed = _complete_codes(model)
+    if not renamed and model.signatureDefs == given and operators == [len(graph.operators) for graph in model.subgraphs]:
         taken_in = content
     else:
         drop_unused(model)
@@ -71,6 +72,18 @@ def take_in(content: bytes, name: str, signature: str) -> bytes:
             f"A `.tflite` model must have float32 or float16 weights to start from, but {name} has {sorted(quantized)}."
         )
     return taken_in
+
+
+def _complete_codes(model: Any) -> bool:
+    """Writes each operator's code where newer tools look for it; gives whether one stood only where older ones do.
+
+    The quantizer reads the newer field alone. In an older file that is 0, which stands for ADD, so that it leaves every
+    weight in float without a word.
+    """
+    older = [code for code in model.operatorCodes if code.builtinCode < code.deprecatedBuiltinCode]
+    for code in older:
+        code.builtinCode = code.deprecatedBuiltinCode
+    return bool(older)
 
 
 def _refuse_operators(model: Any, name: str) -> None:

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from litefront.spaces.base_model import BaseModel, load_keras
 from litefront.spaces.errors import InputError
 from litefront.spaces.model_interface import tflite_interface
-from litefront.spaces.quantization import Quantization
+from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.tensorflow_environment import import_tensorflow
 from litefront.spaces.tflite_file import read_tflite, write_tflite
 from litefront.spaces.tflite_graph import TfliteGraph
@@ -43,6 +43,16 @@ def sparse_float16(model: BaseModel) -> bytes:
 
 def test_a_float_file_with_a_signature_is_taken_as_it_is(float_tflites: dict[int, bytes]) -> None:
     assert take_in(float_tflites[4], MODEL, DEFAULT) == float_tflites[4]
+
+
+def test_the_quantizer_finds_the_operators_of_an_older_file(float_tflites: dict[int, bytes], rows: Rows) -> None:
+    model = read_tflite(float_tflites[4])
+    for code in model.operatorCodes:
+        code.deprecatedBuiltinCode, code.builtinCode = code.builtinCode, 0
+    taken = take_in(write_tflite(model), MODEL, DEFAULT)
+    quantized = quantize(taken, Quantization.DYNAMIC_INT8)
+    assert TfliteGraph(quantized).facts(Quantization.DYNAMIC_INT8).quantized_share == 1.0
+    np.testing.assert_array_equal(run_rows(taken, rows[0]), run_rows(float_tflites[4], rows[0]))
 
 
 def test_half_precision_is_widened_and_the_answers_stay_to_the_bit(
