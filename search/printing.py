@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from litefront.objectives.catalogue import FIGURES
 from litefront.search.cell_record import CellRecord
+from litefront.search.choice_effects import choice_effects
 from litefront.search.confirmation import Confirmation, confirmed_text, soaked_text
 from litefront.search.outputs import front_rows, front_text
 from litefront.search.run_status import savings_text
@@ -34,6 +35,9 @@ def print_summary(results: StudyResults) -> None:
     """What stands below the front after a run: the picks, what the stages saved, and where the report is."""
     print()
     print_picks(results, pick_all(results))
+    for effect in choice_effects(results):
+        if not effect.gains:
+            print(effect.text())
     print(savings_text(results))
     print(f"report: {results.directory.report}")
 

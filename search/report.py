@@ -20,6 +20,7 @@ from typing import Any
 from litefront.objectives.catalogue import FIGURES
 from litefront.objectives.measurement import FIDELITY, Measurement
 from litefront.search.cell_record import CellRecord, CellState
+from litefront.search.choice_effects import choice_effects
 from litefront.search.confirmation import Confirmation, confirmed_text, soaked_text
 from litefront.search.convergence import hypervolume_curve, latest_gain
 from litefront.search.front import pareto_front
@@ -90,6 +91,7 @@ def report_data(results: StudyResults) -> dict[str, Any]:
         "picks": [_pick(pick, results) for pick in pick_all(results)],
         "refusals": [{"reason": reason, "count": count} for reason, count in results.context.refusals.items()],
         "gates": gate_texts(results),
+        "effects": [{"text": effect.text(), "pays": bool(effect.gains)} for effect in choice_effects(results)],
         "convergence": _convergence(curve, results),
         "stages": [_stage(name, totals) for name, totals in totals_by_stage(results.ledger).items()],
     }

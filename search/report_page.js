@@ -631,6 +631,13 @@ function framed(heads, rows) {
   return element("div", { class: "scroll" }, table);
 }
 
+// -------------------------------------------------------------------------------- what choices bought
+
+function showEffects() {
+  if (!data.effects.length) byId("effects-section").remove();
+  else byId("effects").append(...data.effects.map(({ text, pays }) => element("li", { class: pays ? "" : "warn" }, text)));
+}
+
 // -------------------------------------------------------------------------------- convergence
 
 function showConvergence() {
@@ -718,6 +725,7 @@ showPicks();
 setUpFront();
 setUpCells();
 showMissed();
+showEffects();
 showConvergence();
 showStages();
 DARK.addEventListener("change", redraw);

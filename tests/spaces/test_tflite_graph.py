@@ -10,9 +10,11 @@ import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_quantizer.quantizer import Quantizer
 
 from litefront.spaces.flatbuffer import pack_model
-from litefront.spaces.quantization import Quantization, quantize
+from litefront.spaces.quantization import Quantization
+from litefront.spaces.quantization_recipes import recipe
 from litefront.spaces.tflite_graph import TfliteGraph
 
 FLOAT32, FLOAT16, INT8 = Quantization.FLOAT32, Quantization.FLOAT16, Quantization.INT8
@@ -303,7 +305,7 @@ def test_zeros_are_counted_where_the_quantizer_keeps_large_weights_behind_the_fl
     weights[:, ::4] = 0
     tensors = {"x": T(shape=(1, 384)), "w": T(shape=(384, 384), data=weights.tobytes()), "y": T(shape=(1, 384))}
     float_tflite = make_tflite(tensors, [Op("FULLY_CONNECTED", ("x", "w", ""), ("y",))])
-    content = quantize(float_tflite, FLOAT16)
+    content = bytes(Quantizer(float_tflite, recipe(FLOAT16)).quantize().quantized_model)
     model = schema.Model.GetRootAs(content, 0)
     assert any(model.Buffers(index).Offset() > 1 for index in range(model.BuffersLength()))
     facts = TfliteGraph(content).facts(FLOAT16)
