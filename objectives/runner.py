@@ -160,7 +160,7 @@ def _infer(request: dict[str, Any]) -> dict[str, Any]:
         for name, answer in candidate.call(_take(rows, start, batch_size)).items():
             answers[name].append(answer[: count - start])
     _save_rows(request["outputs"], {name: np.concatenate(parts) for name, parts in answers.items()})
-    return {"rows": count} | candidate.delegation()
+    return {"machine": platform.machine(), "has_avx": _has_avx(), "rows": count} | candidate.delegation()
 
 
 def _benchmark(request: dict[str, Any]) -> dict[str, Any]:
@@ -923,6 +923,15 @@ def _mapped_bytes(but: str) -> int:
             elif counts and name == "Rss:":
                 total += int(values[0]) * 1024
     return total
+
+
+def _has_avx() -> bool:
+    """Whether the processor has AVX; False where the kernel does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return any(line.startswith("flags") and "avx" in line.split() for line in file)
+    except OSError:
+        return False
 
 
 def _processor() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from litefront.spaces.tflite_graph import OperatorFacts, TensorFacts, TfliteGraph
+from litefront.spaces.tflite.graph import OperatorFacts, TensorFacts, TfliteGraph
 
 __all__ = ["Arithmetic", "KernelClass", "OperatorCounts", "count_operators"]
 

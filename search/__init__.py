@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from litefront.search.task import Dataset, Task
 from litefront.spaces.channel_pruning import ChannelPruning
-from litefront.spaces.fine_tuning import FineTuning
+from litefront.spaces.training.fine_tuning import FineTuning
 
 __all__ = ["ChannelPruning", "Dataset", "FineTuning", "Task"]

@@ -28,25 +28,25 @@ from litefront.spaces.calibration import Calibration
 from litefront.spaces.channel_pruning import prune_channels
 from litefront.spaces.clustering import cluster
 from litefront.spaces.errors import CandidateError, InputError, LitefrontError
-from litefront.spaces.fine_tuning import TrainingData
-from litefront.spaces.magnitude_pruning import prune
 from litefront.spaces.mixed_precision import OperatorSensitivity, fragile_operators, sensitivity
 from litefront.spaces.model_interface import ModelInterface
 from litefront.spaces.model_refusals import ModelRefusals
 from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.quantization_aware_training import (
+from litefront.spaces.quantization_support import quantization_refusals
+from litefront.spaces.sparsity import Pattern, Sparsity
+from litefront.spaces.storage import Storage
+from litefront.spaces.tensorflow_environment import seed_everything
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.pruning import prune_tflite
+from litefront.spaces.tflite.sparse_storage import store_sparsely
+from litefront.spaces.training.fine_tuning import TrainingData
+from litefront.spaces.training.magnitude_pruning import prune
+from litefront.spaces.training.quantization_aware_training import (
     convert_quantization_aware,
     float_layers,
     quantization_aware,
     save_quantization_aware,
 )
-from litefront.spaces.quantization_support import quantization_refusals
-from litefront.spaces.sparse_storage import store_sparsely
-from litefront.spaces.sparsity import Pattern, Sparsity
-from litefront.spaces.storage import Storage
-from litefront.spaces.tensorflow_environment import seed_everything
-from litefront.spaces.tflite_graph import TfliteGraph
-from litefront.spaces.tflite_pruning import prune_tflite
 
 __all__ = ["BUILDING_STAGES"]
 

@@ -56,7 +56,7 @@ class ChoiceEffect:
 
 def choice_effects(results: StudyResults) -> list[ChoiceEffect]:
     """The effects of all choices of which there are pairs, in the order of the dimensions and of their choices."""
-    by_config = {record.config: record for record in results.deployable}
+    by_config = {record.config: record for record in results.deployable if "accuracy" in record.figures}
     found = []
     for dimension in _EXPLAINED:
         usual = getattr(BASELINE, dimension)

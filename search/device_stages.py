@@ -22,7 +22,8 @@ from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError, InputError
 from litefront.spaces.rows import Rows, load_rows, pick_output, save_rows, take_rows
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.sparse_storage import sparse_kernels
 
 __all__ = ["DEVICE_STAGES"]
 
@@ -37,7 +38,7 @@ def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> StageOutpu
     task, given = workplace.task, load_rows(outputs)
     labels, float_outputs = (load_rows(workplace.store.path(call.inputs[name])) for name in ("labels", "float_outputs"))
     accuracy = measure_accuracy(given, labels, task.scored_by, output=task.output, answers=reply.get("answers"))
-    counted = _delegation(reply) | _fidelity(call, workplace, folder, given)
+    counted = _delegation(reply) | _fidelity(call, workplace, folder, given) | _sparse_kernels(call, workplace, reply)
     figures = {"accuracy": accuracy.figure} | _churn(given, float_outputs, task.output)
     facts = {"figures": {name: figure.to_json() for name, figure in figures.items()}, "counted": counted}
     if accuracy.scores is None:
@@ -79,6 +80,16 @@ def _screening(call: StageCall, workplace: Workplace, folder: Path) -> StageOutp
 def _delegation(reply: Mapping[str, Any]) -> dict[str, Any]:
     # Who answered stands there where it was not the delegate itself.
     return {name: reply[name] for name in ("delegated_nodes", "nodes", "answered_by") if name in reply}
+
+
+def _sparse_kernels(call: StageCall, workplace: Workplace, reply: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether sparse kernels may have run a file that is stored sparsely, by the rules of XNNPACK; it does not tell."""
+    if "machine" not in reply or call.params["delegate"] != Delegate.XNNPACK:
+        return {}
+    content = workplace.store.path(call.inputs["tflite"]).read_bytes()
+    flags = ("avx",) if reply["has_avx"] else ()
+    found = sparse_kernels(content, architecture=reply["machine"], cpu_flags=flags)
+    return {} if found is None else {"sparse_kernels": asdict(found)}
 
 
 def _fidelity(call: StageCall, workplace: Workplace, folder: Path, outputs: Rows) -> dict[str, Any]:

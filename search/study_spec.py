@@ -21,8 +21,8 @@ from pydantic import (
 
 from litefront.objectives.catalogue import FIGURES, OBJECTIVES, Objective
 from litefront.search.device_spec import BaseDeviceSpec, DeviceSpec, HostSpec
-from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.search_space import DIMENSIONS, SearchSpace
+from litefront.spaces.training.fine_tuning import FineTuning
 
 __all__ = [
     "BALANCED",

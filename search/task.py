@@ -14,8 +14,8 @@ from litefront.objectives.metrics import FIDELITY_METRICS, Metric, find_metric
 from litefront.spaces.base_model import SERVING_DEFAULT
 from litefront.spaces.calibration import calibration_rows
 from litefront.spaces.channel_pruning import ChannelPruning
-from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.rows import Rows, pick_output
+from litefront.spaces.training.fine_tuning import FineTuning
 
 __all__ = ["Dataset", "Task"]
 

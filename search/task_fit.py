@@ -12,7 +12,7 @@ from litefront.spaces.base_model import BaseModel, ModelFormat
 from litefront.spaces.errors import InputError
 from litefront.spaces.model_interface import ModelInterface
 from litefront.spaces.rows import Rows, by_name, row_shapes
-from litefront.spaces.tflite_batch import batch_refusal
+from litefront.spaces.tflite.batch import batch_refusal
 
 __all__ = ["calibration_refusal", "check_fit", "fixed_batch"]
 

@@ -70,7 +70,7 @@ class BaseModel:
     def pruning_refusals(self) -> dict[str, str]:
         """Why the weights cannot be pruned, by pattern of sparsity, as far as the format tells."""
         if self.format is ModelFormat.TFLITE:
-            from litefront.spaces.tflite_pruning import CHANNEL_REFUSAL
+            from litefront.spaces.tflite.pruning import CHANNEL_REFUSAL
 
             return {Pattern.CHANNEL: CHANNEL_REFUSAL}
         if self.format is ModelFormat.SAVED_MODEL:
@@ -180,7 +180,7 @@ def _read_saved_model(source: Path, folder: Path, signature: str) -> BaseModel:
 
 
 def _read_tflite(source: Path, folder: Path, signature: str) -> BaseModel:
-    from litefront.spaces.tflite_intake import take_in
+    from litefront.spaces.tflite.intake import take_in
 
     path = folder / "model.tflite"
     path.write_bytes(take_in(source.read_bytes(), source.name, signature))
@@ -291,7 +291,7 @@ def non_finite_weights(model: BaseModel) -> int:
     import numpy as np
 
     if model.format is ModelFormat.TFLITE:
-        from litefront.spaces.tflite_graph import TfliteGraph
+        from litefront.spaces.tflite.graph import TfliteGraph
 
         constants = TfliteGraph(model.path.read_bytes()).constants
         arrays: list[np.ndarray] = [np.frombuffer(c.data, "<f4") for c in constants if c.type == "FLOAT32"]

@@ -37,8 +37,8 @@ def convert(model: BaseModel, batch_size: int, row_shapes: Mapping[str, Sequence
         CandidateError: If TensorFlow cannot convert it.
     """
     # The schema of `.tflite` files takes 0.1 s to import, which a command that converts nothing does not pay.
-    from litefront.spaces.tflite_batch import with_batch
-    from litefront.spaces.tflite_file import rename_signature, stateful_operators
+    from litefront.spaces.tflite.batch import with_batch
+    from litefront.spaces.tflite.file import rename_signature, stateful_operators
 
     if model.format is ModelFormat.TFLITE:
         content = model.path.read_bytes()

@@ -11,7 +11,7 @@ from litefront.spaces.dimension import Capabilities, Dimension, checked_choice, 
 from litefront.spaces.rows import Rows, row_count, take_rows
 
 if TYPE_CHECKING:
-    from litefront.spaces.model_calls import ModelCalls
+    from litefront.spaces.tflite.model_calls import ModelCalls
 
 __all__ = ["CALIBRATION", "CALIBRATION_ROWS", "Calibration", "TailQuantiles", "calibrate", "calibration_rows"]
 
@@ -57,7 +57,7 @@ def calibrate(
     Raises:
         CandidateError: If the rows do not fit the model's inputs.
     """
-    from litefront.spaces.model_calls import ModelCalls
+    from litefront.spaces.tflite.model_calls import ModelCalls
 
     model = ModelCalls(float_tflite, preserve_tensors=True)
     ranges = _ranges_of_first_call(model, recipe, rows)

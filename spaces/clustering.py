@@ -15,9 +15,9 @@ import numpy as np
 
 from litefront.spaces.dimension import Capabilities, Dimension
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
-from litefront.spaces.shared_values import SharedValues, k_means
 from litefront.spaces.tensorflow_environment import import_keras, seed_everything
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
+from litefront.spaces.training.shared_values import SharedValues, k_means
 
 __all__ = ["CLUSTERS", "cluster", "clusterable_layers", "clustering_refusal"]
 

@@ -43,12 +43,13 @@ class DeploymentConfig:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> DeploymentConfig:
-        """Reads what `params` wrote (plain JSON values); a dimension that is not in it has the baseline's choice.
+        """Reads what `params` wrote (plain JSON values), also before there were as many dimensions.
 
         Raises:
+            KeyError: If a dimension is missing.
             ValueError: If a name is no dimension, or a value none of its choices.
         """
-        chosen = cls().params() | dict(params)
+        chosen = {name: cls().params()[name] for name in _LATER} | dict(params)
         if unknown := sorted(params.keys() - {field.name for field in fields(cls)}):
             raise ValueError(f"A parameter must be a dimension of the space, but got {', '.join(unknown)}.")
         return cls(
@@ -86,6 +87,10 @@ class DeploymentConfig:
         parts = [] if self.calibration is usual.calibration else [str(self.calibration)]
         parts += [] if self.calibration_rows == usual.calibration_rows else [f"{self.calibration_rows} rows"]
         return f" ({', '.join(parts)})" if parts else ""
+
+
+_LATER = ("clusters", "calibration", "calibration_rows", "storage")
+"""What older records and bundles do not name: it is the baseline's there."""
 
 
 def _plain(choice: Any) -> Any:

@@ -15,7 +15,6 @@ import numpy as np
 
 from litefront.spaces.calibration import Calibration, calibration_rows
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.model_calls import ModelCalls
 from litefront.spaces.quantization import (
     Quantization,
     Ranges,
@@ -26,7 +25,8 @@ from litefront.spaces.quantization import (
 )
 from litefront.spaces.quantization_recipes import FLOAT_WEIGHTS, only
 from litefront.spaces.rows import Rows
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.model_calls import ModelCalls
 
 __all__ = ["OperatorSensitivity", "fragile_operators", "sensitivity"]
 

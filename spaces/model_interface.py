@@ -75,7 +75,7 @@ def tflite_interface(content: bytes) -> ModelInterface:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    from litefront.spaces.tflite_graph import TfliteGraph
+    from litefront.spaces.tflite.graph import TfliteGraph
 
     if content[4:8] != b"TFL3":
         raise CandidateError("refused: it has not the mark of a `.tflite` file")

@@ -9,10 +9,10 @@ from typing import Any
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras
 from litefront.spaces.channel_pruning import channel_groups
 from litefront.spaces.clustering import clustering_refusal
-from litefront.spaces.prunable_weights import pruning_refusal
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.quantization_aware_training import quantization_aware_refusal
 from litefront.spaces.sparsity import Pattern, Sparsity
+from litefront.spaces.training.prunable_weights import pruning_refusal
+from litefront.spaces.training.quantization_aware_training import quantization_aware_refusal
 
 __all__ = ["ModelRefusals"]
 

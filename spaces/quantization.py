@@ -132,7 +132,7 @@ def quantize(
     """
     if quantization is Quantization.FLOAT32:
         return float_tflite
-    from litefront.spaces.model_calls import ModelCalls
+    from litefront.spaces.tflite.model_calls import ModelCalls
 
     prepared = prepare(float_tflite)
     ranges = None
@@ -146,8 +146,8 @@ def quantize(
 
 def prepare(float_tflite: bytes) -> bytes:
     """The model with what the quantizer needs: a signature, and embeddings that are looked up."""
-    from litefront.spaces.embedding_lookup import look_embeddings_up
-    from litefront.spaces.flatbuffer import add_signature
+    from litefront.spaces.tflite.embedding_lookup import look_embeddings_up
+    from litefront.spaces.tflite.file import add_signature
 
     return look_embeddings_up(add_signature(float_tflite))
 
@@ -176,7 +176,7 @@ def apply_recipe(
     """
     from litefront.spaces.quantization_recipes import recipe
     from litefront.spaces.quantization_support import operators_without_blocks
-    from litefront.spaces.tflite_graph import TfliteGraph
+    from litefront.spaces.tflite.graph import TfliteGraph
 
     blockwise = quantization is Quantization.DYNAMIC_INT4_BLOCK32
     spared = operators_without_blocks(TfliteGraph(float_tflite)) if blockwise else fragile
@@ -197,8 +197,8 @@ def apply_rules(float_tflite: bytes, rules: list[dict[str, Any]], ranges: Ranges
     """
     from ai_edge_quantizer import quantizer
 
-    from litefront.spaces.dead_filters import repair_dead_filters
-    from litefront.spaces.shared_vectors import share_zero_points
+    from litefront.spaces.tflite.dead_filters import repair_dead_filters
+    from litefront.spaces.tflite.file import share_zero_points
 
     with _refusals_as_errors(name):
         work = quantizer.Quantizer(float_tflite, rules)

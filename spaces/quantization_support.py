@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from litefront.spaces.embedding_lookup import look_embeddings_up
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.quantization_recipes import recipe
-from litefront.spaces.tflite_graph import OperatorFacts, TensorFacts, TfliteGraph, operator_number
+from litefront.spaces.tflite.embedding_lookup import look_embeddings_up
+from litefront.spaces.tflite.graph import OperatorFacts, TensorFacts, TfliteGraph, operator_number
 
 __all__ = ["operators_without_blocks", "quantization_refusals"]
 

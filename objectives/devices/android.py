@@ -288,7 +288,7 @@ class AndroidDevice:
 
     def _answer(self, candidate: Candidate, given_rows: Rows, folder: Path) -> tuple[np.ndarray, dict[str, int]]:
         """What the phone answers, call by call: the tool takes one input a process, and keeps its last output."""
-        from litefront.spaces.tflite_graph import TfliteGraph
+        from litefront.spaces.tflite.graph import TfliteGraph
 
         graph = TfliteGraph(candidate.model.read_bytes())
         if len(graph.inputs) > 1 or len(graph.outputs) > 1:

@@ -186,7 +186,7 @@ class BenchmarkModel:
         # Ended on the phone: ending the client leaves there what it started.
         command = f"{library}timeout -s KILL {_TIMEOUT_S:g} {self._pinned}{quote(tool)}"
         # Here, for the schema of `.tflite` files takes 0.1 s to import.
-        from litefront.spaces.tflite_graph import TfliteGraph
+        from litefront.spaces.tflite.graph import TfliteGraph
 
         nodes = TfliteGraph(model.read_bytes()).nodes
         return InstalledModel(f"{command} {' '.join(map(quote, arguments))}", delegate, nodes)

@@ -25,7 +25,7 @@ from litefront.objectives.timing import Timing
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
 
 __all__ = ["ProfileDevice"]
 

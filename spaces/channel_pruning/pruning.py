@@ -19,8 +19,8 @@ from litefront.spaces.channel_pruning.levels import (
 from litefront.spaces.channel_pruning.settings import ChannelPruning
 from litefront.spaces.channel_pruning.surgery import without_channels
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune
 from litefront.spaces.rows import row_count, take_rows
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData, fine_tune
 
 __all__ = ["PrunedChannels", "prune_channels"]
 

@@ -22,7 +22,7 @@ from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.rows import load_rows, save_rows
 from tests.conftest import BATCHES, run_rows
-from tests.spaces.test_tflite_graph import Op, T, make_tflite
+from tests.spaces.tflite.test_graph import Op, T, make_tflite
 
 Candidates = dict[tuple[Quantization, int], Path]
 SHORT = Timing(min_rounds=3, round_s=0.001, max_s=0.05, warm_up_max_s=0.01, cold_starts=2)

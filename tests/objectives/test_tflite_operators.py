@@ -8,8 +8,8 @@ import pytest
 
 from litefront.objectives.tflite_operators import Arithmetic, KernelClass, OperatorCounts, count_operators
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.tflite_graph import TfliteGraph
-from tests.spaces.test_tflite_graph import Op, T, make_tflite
+from litefront.spaces.tflite.graph import TfliteGraph
+from tests.spaces.tflite.test_graph import Op, T, make_tflite
 
 Candidates = dict[tuple[Quantization, int], Path]
 

@@ -20,7 +20,7 @@ from litefront.search.study_spec import StudySpec
 from litefront.search.workers import Place
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.dimension import Capabilities
-from litefront.spaces.fine_tuning import FineTuning
+from litefront.spaces.training.fine_tuning import FineTuning
 from tests.search.records import FLOAT_ANSWERS
 
 _LEAVES = {"base": "model", "pruned": "model", "float_tflite": "tflite", "quantized": "tflite"}

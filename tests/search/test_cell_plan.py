@@ -26,7 +26,7 @@ from litefront.spaces.channel_pruning import ChannelPruning
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import BASELINE, DeploymentConfig
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning
+from litefront.spaces.training.fine_tuning import FineTuning
 from tests.search.records import FLOAT_ANSWERS
 
 CONFIG = DeploymentConfig(num_threads=2)

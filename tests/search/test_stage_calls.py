@@ -22,9 +22,9 @@ from litefront.search.task_loading import LoadedTask
 from litefront.spaces.calibration import Calibration
 from litefront.spaces.delegate import Delegate
 from litefront.spaces.deployment_config import DeploymentConfig
-from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.sparsity import Pattern, Sparsity
+from litefront.spaces.training.fine_tuning import FineTuning
 from tests.search.records import FLOAT_ANSWERS
 
 LOADED = LoadedTask(

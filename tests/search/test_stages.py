@@ -23,8 +23,8 @@ from litefront.search.task import Dataset, Task
 from litefront.search.workplace import Workplace
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras
 from litefront.spaces.errors import CandidateError, InputError, StoreError
-from litefront.spaces.fine_tuning import FineTuning
 from litefront.spaces.quantization import Quantization
+from litefront.spaces.training.fine_tuning import FineTuning
 from tests.conftest import CLASSES, run_rows
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -182,6 +182,8 @@ def test_zeros_that_are_left_out_make_a_smaller_file_of_the_same_answers(made: M
     )
     assert sparse.facts["figures"]["size_bytes"]["value"] < dense.facts["figures"]["size_bytes"]["value"]
     assert sparse.facts["counted"]["sparse_storage"]["zeros"] > 0
+    scored = made.run_on_rows("accuracy", XNNPACK, sparse, labels=made.labels, **made.float_answers())
+    assert scored.facts["counted"]["sparse_kernels"]["possible"] is False  # there is no 1x1 convolution
     answers = (run_rows(made.content(record, "tflite"), rows[0]) for record in (dense, sparse))
     np.testing.assert_allclose(*answers, atol=1e-6)
 

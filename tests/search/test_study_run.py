@@ -98,7 +98,7 @@ def test_each_stage_runs_once_and_the_rest_are_hits(finished: Finished) -> None:
     runs = {stage: entry.runs for stage, entry in totals.items()}
     assert runs.pop("latency") >= 8  # a noisy timing is taken again, as a stage of its own
     # 2 sparsities, each at 2 batch sizes, each with 2 quantizations
-    assert runs == {"base": 1, "pruned": 1, "float_tflite": 4, "quantized": 8, "accuracy": 8}
+    assert runs == {"base": 1, "pruned": 1, "float_tflite": 4, "quantized": 8, "reference": 1, "accuracy": 8}
     assert all(entry.repeated == 0 for entry in totals.values())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from litefront.search.task import Dataset, Task
-from litefront.spaces.fine_tuning import FineTuning
+from litefront.spaces.training.fine_tuning import FineTuning
 
 INPUTS = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 LABELS = np.array([0, 1, 2, 0, 1, 2])

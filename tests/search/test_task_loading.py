@@ -16,7 +16,7 @@ from litefront.search.study_file import StudyFile
 from litefront.search.study_spec import StudySpec
 from litefront.search.task_loading import LoadedTask, load_task, unpack_task
 from litefront.spaces.errors import InputError
-from litefront.spaces.fine_tuning import FineTuning
+from litefront.spaces.training.fine_tuning import FineTuning
 
 TASK = """
 import numpy as np

@@ -26,7 +26,7 @@ from litefront.spaces.quantization import Quantization
 from litefront.spaces.sparsity import Pattern
 from litefront.spaces.tensorflow_environment import import_keras, import_keras3, import_tensorflow
 from tests.conftest import run_rows
-from tests.spaces.test_tflite_graph import Op, T, make_tflite
+from tests.spaces.tflite.test_graph import Op, T, make_tflite
 
 Rows = tuple[np.ndarray, np.ndarray]
 

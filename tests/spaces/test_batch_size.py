@@ -17,7 +17,7 @@ from litefront.spaces.batch_size import convert
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.model_interface import tflite_interface
 from litefront.spaces.tensorflow_environment import import_keras, import_keras3, import_tensorflow
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
 from tests.conftest import BATCHES, run_rows
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from litefront.spaces.calibration import Calibration, TailQuantiles, calibration_rows
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.flatbuffer import unpack_model
 from litefront.spaces.quantization import Quantization, activation_ranges, quantize
 from litefront.spaces.rows import Rows
+from litefront.spaces.tflite.file import read_tflite
 from tests.conftest import run_rows
-from tests.spaces.test_tflite_graph import Op, T, make_tflite, pack, with_options
+from tests.spaces.tflite.test_graph import Op, T, make_tflite, pack, with_options
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.standard_normal((4, 8)).astype("<f4")
@@ -94,7 +94,7 @@ def test_several_inputs_are_given_by_name_and_in_their_types() -> None:
     tensors = {"i": T("INT32", (1, 2)), "t": T("FLOAT32", (5, 4), RNG.standard_normal((5, 4)).astype("<f4").tobytes())}
     tensors |= {"e": T(shape=(1, 2, 4)), "s": T(shape=(1, 2, 4)), "y": T(shape=(1, 2, 4))}
     ops = [Op("GATHER", ("t", "i"), ("e",)), Op("ADD", ("e", "s"), ("y",))]
-    model = unpack_model(with_options(make_tflite(tensors, ops)))
+    model = read_tflite(with_options(make_tflite(tensors, ops)))
     model.subgraphs[0].inputs = [0, list(tensors).index("s")]
     content = pack(model)
     rows = {"s": RNG.standard_normal((6, 2, 4)), "i": RNG.integers(0, 5, (6, 2))}

@@ -10,9 +10,9 @@ import pytest
 
 from litefront.spaces.clustering import cluster, clusterable_layers, clustering_refusal
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData
-from litefront.spaces.shared_values import SharedValues, k_means
 from litefront.spaces.tensorflow_environment import import_keras
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData
+from litefront.spaces.training.shared_values import SharedValues, k_means
 
 Rows = tuple[np.ndarray, np.ndarray]
 LOSS = "sparse_categorical_crossentropy"

@@ -58,4 +58,8 @@ def test_the_baseline_is_the_float_model_on_the_default_delegate() -> None:
 
 
 def test_what_an_older_bundle_does_not_name_is_the_baselines() -> None:
-    assert DeploymentConfig.from_params({"quantization": "int8"}) == DeploymentConfig(quantization=Quantization.INT8)
+    older = {name: BASELINE.params()[name] for name in ("sparsity", "delegate", "num_threads", "batch_size")}
+    read = DeploymentConfig.from_params(older | {"quantization": "int8"})
+    assert read == DeploymentConfig(quantization=Quantization.INT8)
+    with pytest.raises(KeyError, match="quantization"):
+        DeploymentConfig.from_params(older)

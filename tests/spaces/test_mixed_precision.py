@@ -11,9 +11,9 @@ from litefront.spaces import mixed_precision
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.mixed_precision import OperatorSensitivity, fragile_operators, sensitivity
 from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
 from tests.conftest import run_rows
-from tests.spaces.test_tflite_graph import Op, T, floats, make_tflite, with_options
+from tests.spaces.tflite.test_graph import Op, T, floats, make_tflite, with_options
 
 MIXED = [Quantization.MIXED_INT8, Quantization.MIXED_INT16X8]
 RNG = np.random.default_rng(0)

@@ -9,9 +9,9 @@ import pytest
 
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
 from tests.conftest import BATCHES, run_rows
-from tests.spaces.test_tflite_graph import Op, T, floats, make_tflite
+from tests.spaces.tflite.test_graph import Op, T, floats, make_tflite
 
 Candidates = dict[tuple[Quantization, int], Path]
 

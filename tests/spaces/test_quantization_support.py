@@ -7,9 +7,9 @@ import pytest
 
 from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.quantization_support import operators_without_blocks, quantization_refusals
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
 from tests.conftest import run_rows
-from tests.spaces.test_tflite_graph import Op, T, floats, make_tflite, with_options
+from tests.spaces.tflite.test_graph import Op, T, floats, make_tflite, with_options
 
 RNG = np.random.default_rng(0)
 

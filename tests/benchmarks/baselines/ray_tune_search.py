@@ -42,9 +42,9 @@ from litefront.search.task_loading import load_task, unpack_task
 from litefront.spaces.base_model import BaseModel, ModelFormat, load_keras, save_keras
 from litefront.spaces.batch_size import convert
 from litefront.spaces.deployment_config import DeploymentConfig
-from litefront.spaces.fine_tuning import TrainingData
-from litefront.spaces.magnitude_pruning import prune
 from litefront.spaces.quantization import quantize
+from litefront.spaces.training.fine_tuning import TrainingData
+from litefront.spaces.training.magnitude_pruning import prune
 
 MODES = {"accuracy": "max", "download": "min", "latency": "min", "power": "min"}
 

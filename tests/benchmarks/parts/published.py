@@ -16,7 +16,7 @@ from litefront.spaces.base_model import save_keras
 from litefront.spaces.batch_size import convert
 from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.tensorflow_environment import import_keras, seed_everything
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
 
 __all__ = ["PublishedLatency", "latencies", "operators", "read_table"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from litefront.objectives.devices.probe_model import probe_model
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
 from tests.conftest import run_rows
 
 

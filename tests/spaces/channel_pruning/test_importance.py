@@ -10,7 +10,7 @@ import pytest
 from litefront.spaces.channel_pruning import ChannelPruning, Importance, channel_groups
 from litefront.spaces.channel_pruning.importance import channel_importance
 from litefront.spaces.channel_pruning.surgery import without_channels
-from litefront.spaces.fine_tuning import TrainingData
+from litefront.spaces.training.fine_tuning import TrainingData
 from tests.spaces.channel_pruning.made_models import LIBRARIES, assert_same, library, randomize
 
 ROWS = 16

@@ -11,8 +11,8 @@ import pytest
 from litefront.spaces.base_model import BaseModel, load_keras
 from litefront.spaces.channel_pruning import ChannelPruning, PrunedChannels, prune_channels, pruning
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData
 from litefront.spaces.rows import row_count
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData
 from tests.spaces.channel_pruning.made_models import library, outputs
 
 SETTINGS = ChannelPruning(rows=16, iterations=2)

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from litefront.spaces.fine_tuning import keras_of
 from litefront.spaces.sparsity import Pattern, Sparsity
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
+from litefront.spaces.training.fine_tuning import keras_of
 
 __all__ = ["BLOCK", "prunable_layers", "pruning_refusal", "unprunable_layers"]
 

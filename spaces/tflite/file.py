@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from litefront.spaces.tflite.builder import TfliteBuilder
+
 __all__ = [
     "add_constant",
+    "add_signature",
+    "code_index",
+    "constant_data",
     "drop_unused",
     "operator_code",
     "read_tflite",
     "rename_signature",
     "set_signature",
+    "share_zero_points",
     "stateful_operators",
     "write_tflite",
 ]
 
-# The schema's `force_align` of buffers, which the generated Python code does not heed.
-_BUFFER_ALIGNMENT = 16
+_LARGEST_BYTES = 2_000_000_000  # a flatbuffer's references are of 31 bits
 _SERVING = b"serving_default"
 _STATEFUL = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
@@ -39,23 +43,48 @@ def read_tflite(content: bytes) -> Any:
 
 def write_tflite(model: Any) -> bytes:
     """Gives the bytes of a `ModelT`."""
-    builder = _AlignedBuilder(1 << 20)
+    builder = TfliteBuilder(1 << 20)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 
 
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Puts every array where any type may be read from."""
+def share_zero_points(content: bytes) -> bytes:
+    """Stores equal lists of zero points once.
 
-    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
-        return super().StartVector(
-            elemSize, numElems, max(alignment, _BUFFER_ALIGNMENT) if elemSize == 1 else alignment
-        )
+    Args:
+        content: A `.tflite`.
+
+    Returns:
+        The same model, or the same bytes if they would not become fewer.
+    """
+    if len(content) > _LARGEST_BYTES:
+        return content
+    return min(content, write_tflite(read_tflite(content)), key=len)
+
+
+def constant_data(model: Any, tensor: Any) -> memoryview | None:
+    """A constant tensor's bytes; None for an activation."""
+    data = model.buffers[tensor.buffer].data
+    return None if data is None or not len(data) else memoryview(np.asarray(data, np.uint8).tobytes())
+
+
+def code_index(model: Any, number: int, version: int = 1) -> int:
+    """The index of an operator code in a model, which is added if it is not there."""
+    for index, code in enumerate(model.operatorCodes):
+        if _number(code) == number and code.version >= version:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = number, min(number, 127), version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
 
 
 def operator_code(model: Any, operator: Any) -> int:
     """An operator's number in `schema.BuiltinOperator`."""
-    code = model.operatorCodes[operator.opcodeIndex]
+    return _number(model.operatorCodes[operator.opcodeIndex])
+
+
+def _number(code: Any) -> int:
     # Operators beyond 126 stand in the second field; older files fill the first only.
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
@@ -90,6 +119,17 @@ def _tensor_maps(names: Mapping[str, int]) -> list[Any]:
         entry.name, entry.tensorIndex = name.encode(), index
         maps.append(entry)
     return maps
+
+
+def add_signature(content: bytes) -> bytes:
+    """Gives a model without signature one, whose names are those of its tensors; one that has any stays as it is."""
+    if schema.Model.GetRootAs(content, 0).SignatureDefsLength():
+        return content
+    model = read_tflite(content)
+    graph = model.subgraphs[0]
+    inputs, outputs = ({graph.tensors[i].name.decode(): int(i) for i in ends} for ends in (graph.inputs, graph.outputs))
+    set_signature(model, inputs, outputs)
+    return write_tflite(model)
 
 
 def rename_signature(content: bytes, names: Mapping[str, str]) -> bytes:

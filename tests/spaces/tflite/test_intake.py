@@ -13,11 +13,11 @@ from litefront.spaces.errors import InputError
 from litefront.spaces.model_interface import tflite_interface
 from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.tensorflow_environment import import_tensorflow
-from litefront.spaces.tflite_file import read_tflite, write_tflite
-from litefront.spaces.tflite_graph import TfliteGraph
-from litefront.spaces.tflite_intake import take_in
+from litefront.spaces.tflite.file import read_tflite, write_tflite
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.intake import take_in
 from tests.conftest import run_rows
-from tests.spaces.test_tflite_graph import Op, T, floats, make_tflite
+from tests.spaces.tflite.test_graph import Op, T, floats, make_tflite
 
 Rows = tuple[np.ndarray, np.ndarray]
 MODEL, DEFAULT = "model.tflite", "serving_default"

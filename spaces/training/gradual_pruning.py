@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from litefront.spaces.prunable_weights import BLOCK
 from litefront.spaces.sparsity import Pattern, Sparsity
+from litefront.spaces.training.prunable_weights import BLOCK
 
 __all__ = ["GradualPruning", "Steps", "magnitude_mask"]
 

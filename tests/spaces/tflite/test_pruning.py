@@ -9,10 +9,10 @@ from ai_edge_litert.interpreter import Interpreter
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.sparsity import Sparsity
-from litefront.spaces.tflite_graph import TfliteGraph
-from litefront.spaces.tflite_pruning import prune_tflite
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.pruning import prune_tflite
 from tests.conftest import run_rows
-from tests.spaces.test_tflite_graph import Op, T, floats, make_tflite
+from tests.spaces.tflite.test_graph import Op, T, floats, make_tflite
 
 
 def dense(rows: int, *weights: float) -> bytes:

@@ -11,18 +11,18 @@ import pytest
 
 from litefront.spaces.base_model import BaseModel, load_keras
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.quantization_aware_training import (
+from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData, fine_tune
+from litefront.spaces.training.quantization_aware_training import (
     convert_quantization_aware,
     float_layers,
     quantization_aware,
     quantization_aware_refusal,
     save_quantization_aware,
 )
-from litefront.spaces.shared_values import k_means
-from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.training.shared_values import k_means
 from tests.conftest import run_rows
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -139,7 +139,7 @@ def test_zeros_that_drifted_away_cost_the_candidate(
     path = save_quantization_aware(trained, tmp_path)
     # The file of a model without zeros, held against one that has them.
     monkeypatch.setattr(
-        "litefront.spaces.quantization_aware_training._kernels",
+        "litefront.spaces.training.quantization_aware_training._kernels",
         lambda model: {"head": np.zeros(model.get_layer("quant_head")._weight_vars[0][0].shape)},
     )
     with pytest.raises(CandidateError, match=r"kernels have \d+ zeros, but its `.tflite` has only \d+"):

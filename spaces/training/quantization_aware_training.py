@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
-from litefront.spaces.quantizable_layers import float_layers, plan_layers
 from litefront.spaces.rows import Rows, row_count, take_rows
-from litefront.spaces.shared_values import SharedValues
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
-from litefront.spaces.tflite_graph import TensorFacts, TfliteGraph
+from litefront.spaces.tflite.graph import TensorFacts, TfliteGraph
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
+from litefront.spaces.training.quantizable_layers import float_layers, plan_layers
+from litefront.spaces.training.shared_values import SharedValues
 
 __all__ = [
     "Preserve",

@@ -7,12 +7,12 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import OpResolverType
 
-from litefront.spaces.embedding_lookup import look_embeddings_up
-from litefront.spaces.flatbuffer import pack_model, unpack_model
 from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.embedding_lookup import look_embeddings_up
+from litefront.spaces.tflite.file import read_tflite, write_tflite
+from litefront.spaces.tflite.graph import TfliteGraph
 from tests.conftest import run_rows
-from tests.spaces.test_tflite_graph import Op, T, make_tflite, with_options
+from tests.spaces.tflite.test_graph import Op, T, make_tflite, with_options
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.standard_normal((40, 32)).astype("<f4")
@@ -87,9 +87,9 @@ def test_what_is_no_table_of_rows_stays() -> None:
     constant_ids = {"x": T(shape=(4, 2)), "i": T("INT32", (2,), np.array([0, 2], "<i4").tobytes())}
     content = make_tflite(constant_ids | {"y": T(shape=(2, 2))}, [Op("GATHER", ("x", "i"), ("y",))])
     assert look_embeddings_up(content) is content
-    columns = unpack_model(_text_model())
+    columns = read_tflite(_text_model())
     gather = columns.subgraphs[0].operators[0]
     gather.builtinOptions.axis = 1
-    packed = pack_model(columns, _text_model())
+    packed = write_tflite(columns)
     assert look_embeddings_up(packed) is packed
     assert columns.operatorCodes[gather.opcodeIndex].builtinCode == schema.BuiltinOperator.GATHER

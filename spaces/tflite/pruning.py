@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.sparsity import Pattern, Sparsity
-from litefront.spaces.tflite_file import add_constant, operator_code, read_tflite, write_tflite
+from litefront.spaces.tflite.file import add_constant, operator_code, read_tflite, write_tflite
 
 __all__ = ["CHANNEL_REFUSAL", "prune_tflite"]
 

@@ -12,10 +12,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer.quantizer import Quantizer
 
-from litefront.spaces.flatbuffer import pack_model
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.quantization_recipes import recipe
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.file import write_tflite
+from litefront.spaces.tflite.graph import TfliteGraph
 
 FLOAT32, FLOAT16, INT8 = Quantization.FLOAT32, Quantization.FLOAT16, Quantization.INT8
 
@@ -120,7 +120,7 @@ def with_options(content: bytes) -> bytes:
         name, values = OPTIONS[model.operatorCodes[operator.opcodeIndex].builtinCode]
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
         operator.builtinOptions = getattr(schema, f"{name}T")(**values)
-    return pack_model(model, content)
+    return write_tflite(model)
 
 
 def fully_connected(weights: T, bias: T | None = None, *, external: bool = False) -> TfliteGraph:

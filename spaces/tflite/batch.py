@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.model_interface import ModelInterface, tflite_interface
 from litefront.spaces.rows import Rows, by_name, row_count, row_shapes, take_rows
-from litefront.spaces.tflite_file import add_constant, operator_code, read_tflite, write_tflite
+from litefront.spaces.tflite.file import add_constant, operator_code, read_tflite, write_tflite
 
 __all__ = ["batch_refusal", "with_batch"]
 

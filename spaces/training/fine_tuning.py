@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from litefront.spaces.errors import InputError
 from litefront.spaces.rows import Rows, row_count, take_rows
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
-from litefront.spaces.training_watch import TrainingWatch
+from litefront.spaces.training.training_watch import TrainingWatch
 
 __all__ = ["FineTuning", "TrainingData", "fine_tune", "keras_of"]
 
@@ -221,7 +221,7 @@ def _targets(data: TrainingData, settings: FineTuning, teacher: Any, keras: Modu
     if labels is not None and not settings.distillation:
         return _Targets(functools.partial(take_rows, labels), data.loss)
     assert teacher is not None, "the stages hand the float model in where the settings ask for it"
-    from litefront.spaces.distillation import distillation_loss, output_kinds
+    from litefront.spaces.training.distillation import distillation_loss, output_kinds
 
     tf = import_tensorflow()
     answers = _Answers(teacher, data.inputs, settings.batch_size)

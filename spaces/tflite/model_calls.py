@@ -11,8 +11,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.flatbuffer import add_signature
 from litefront.spaces.rows import Rows, row_count
+from litefront.spaces.tflite.file import add_signature
 
 __all__ = ["ModelCalls", "ModelTensor"]
 

@@ -14,9 +14,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.flatbuffer import builtin_code, code_index, constant_data, pack_model, unpack_model
-from litefront.spaces.model_calls import ModelCalls
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.file import code_index, constant_data, operator_code, read_tflite, write_tflite
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.model_calls import ModelCalls
 
 __all__ = ["SparseKernels", "SparseStorage", "sparse_kernels", "store_sparsely"]
 
@@ -65,15 +65,15 @@ def store_sparsely(tflite: bytes) -> tuple[bytes, SparseStorage]:
     Raises:
         CandidateError: If no tensor becomes smaller, or the interpreter does not take the file.
     """
-    model = unpack_model(tflite)
+    model = read_tflite(tflite)
     values = zeros = tensors = 0
     for graph in model.subgraphs:
         for index in _kernels(model, graph):
-            kept, left_out = _leave_zeros_out(model, graph, index, tflite)
+            kept, left_out = _leave_zeros_out(model, graph, index)
             values, zeros, tensors = values + kept, zeros + left_out, tensors + bool(left_out)
     if not tensors:
         raise CandidateError("no weight tensor has zeros enough to be smaller without them")
-    content = pack_model(model, tflite)
+    content = write_tflite(model)
     calls = ModelCalls(content)
     calls.run(calls.zeros())
     return content, SparseStorage(tensors, values, zeros, len(tflite), len(content))
@@ -81,16 +81,16 @@ def store_sparsely(tflite: bytes) -> tuple[bytes, SparseStorage]:
 
 def _kernels(model: Any, graph: Any) -> list[int]:
     """The tensors that hold weights, seen through a cast."""
-    casts = {op.outputs[0]: op.inputs[0] for op in graph.operators if _code(model, op) == _Operator.DEQUANTIZE}
-    weighted = ((op, _KERNELS.get(_code(model, op))) for op in graph.operators)
+    casts = {op.outputs[0]: op.inputs[0] for op in graph.operators if operator_code(model, op) == _Operator.DEQUANTIZE}
+    weighted = ((op, _KERNELS.get(operator_code(model, op))) for op in graph.operators)
     read = {int(op.inputs[position]) for op, position in weighted if position is not None}
     return sorted({int(casts.get(index, index)) for index in read})
 
 
-def _leave_zeros_out(model: Any, graph: Any, index: int, content: bytes) -> tuple[int, int]:
+def _leave_zeros_out(model: Any, graph: Any, index: int) -> tuple[int, int]:
     """Stores one tensor sparsely, if that is smaller; gives how many values are left in it and how many out."""
     tensor = graph.tensors[index]
-    data = constant_data(model.buffers[tensor.buffer], content)
+    data = constant_data(model, tensor)
     if data is None or tensor.type not in _TYPES or tensor.sparsity is not None or not _is_symmetric(tensor):
         return 0, 0
     dense = np.frombuffer(data, _TYPES[tensor.type]).reshape(tensor.shape)
@@ -171,10 +171,6 @@ def _is_symmetric(tensor: Any) -> bool:
     return points is None or not np.any(points)
 
 
-def _code(model: Any, operator: Any) -> int:
-    return builtin_code(model.operatorCodes[operator.opcodeIndex])
-
-
 @dataclass(frozen=True)
 class SparseKernels:
     """Whether XNNPACK computes with sparse weights, by the rules of its source; no runtime reports it.
@@ -191,20 +187,24 @@ class SparseKernels:
 _FEWEST_ZEROS = 2 / 3
 
 
-def sparse_kernels(tflite: bytes, *, architecture: str, cpu_flags: Collection[str]) -> SparseKernels:
+def sparse_kernels(tflite: bytes, *, architecture: str, cpu_flags: Collection[str]) -> SparseKernels | None:
     """Tells by rule whether a sparse kernel can engage (XNNPACK `src/subgraph.c`, `hardware-config.h`).
 
     Args:
         tflite: The model as it runs.
         architecture: Of the device, as `platform.machine()` names it.
         cpu_flags: Of its processor, as `/proc/cpuinfo` names them.
+
+    Returns:
+        None if no weights are stored sparsely.
     """
     kernels = [(op.name, kernel) for op in TfliteGraph(tflite).operators if (kernel := op.kernel()) is not None]
     stored = [kernel for _, kernel in kernels if kernel.is_sparse]
+    if not stored:
+        return None
     pointwise = [kernel for name, kernel in kernels if name == "CONV_2D" and kernel.shape[1:3] == (1, 1)]
     zeros, elements = sum(kernel.zeros() for kernel in pointwise), sum(kernel.elements for kernel in pointwise)
     rules = {
-        "no weights are stored sparsely": not stored,
         "there are none for int8 weights": any(kernel.type == "INT8" for kernel in stored),
         "on x86 there are none where the processor has AVX": architecture in _X86 and "avx" in cpu_flags,
         "there are none but for 1x1 convolutions, and the model has none": not pointwise,

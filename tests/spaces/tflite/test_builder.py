@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.shared_vectors import share_zero_points
+from litefront.spaces.tflite.file import share_zero_points
 from tests.conftest import run_rows
 
 STATIC = (Quantization.INT8, Quantization.INT16X8)

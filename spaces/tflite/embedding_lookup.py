@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from litefront.spaces.flatbuffer import builtin_code, code_index, constant_data, pack_model, unpack_model
+from litefront.spaces.tflite.file import code_index, constant_data, operator_code, read_tflite, write_tflite
 
 __all__ = ["look_embeddings_up"]
 
@@ -30,9 +30,9 @@ def look_embeddings_up(float_tflite: bytes) -> bytes:
     Returns:
         The model, whose outputs are the same to the bit; without such a table, the same bytes.
     """
-    model = unpack_model(float_tflite)
-    changes = [_Lookups(model, graph).replace(float_tflite) for graph in model.subgraphs]
-    return pack_model(model, float_tflite) if any(changes) else float_tflite
+    model = read_tflite(float_tflite)
+    changes = [_Lookups(model, graph).replace() for graph in model.subgraphs]
+    return write_tflite(model) if any(changes) else float_tflite
 
 
 class _Lookups:
@@ -42,17 +42,17 @@ class _Lookups:
         self._model = model
         self._graph = graph
 
-    def replace(self, content: bytes) -> int:
+    def replace(self) -> int:
         """Replaces what can be replaced; gives the number of lookups made."""
         operators = []
         for operator in self._graph.operators:
-            operators += self._lookup(operator) if self._is_table_row_gather(operator, content) else [operator]
+            operators += self._lookup(operator) if self._is_table_row_gather(operator) else [operator]
         made = len(operators) - len(self._graph.operators)
         self._graph.operators = operators
         return made
 
-    def _is_table_row_gather(self, operator: Any, content: bytes) -> bool:
-        if builtin_code(self._model.operatorCodes[operator.opcodeIndex]) != _Operator.GATHER:
+    def _is_table_row_gather(self, operator: Any) -> bool:
+        if operator_code(self._model, operator) != _Operator.GATHER:
             return False
         options = operator.builtinOptions
         if options is not None and (options.axis or options.batchDims):
@@ -61,9 +61,9 @@ class _Lookups:
         return (
             table.type == schema.TensorType.FLOAT32
             and len(table.shape) == 2
-            and constant_data(self._model.buffers[table.buffer], content) is not None
+            and constant_data(self._model, table) is not None
             and ids.type in (schema.TensorType.INT32, schema.TensorType.INT64)
-            and constant_data(self._model.buffers[ids.buffer], content) is None
+            and constant_data(self._model, ids) is None
             and not _is_dynamic(ids)
         )
 

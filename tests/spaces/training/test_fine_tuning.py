@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from litefront.spaces import fine_tuning, training_watch
-from litefront.spaces.distillation import distillation_loss, output_kinds
 from litefront.spaces.errors import CandidateError, InputError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
+from litefront.spaces.training.distillation import distillation_loss, output_kinds
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(48, 6)).astype(np.float32)

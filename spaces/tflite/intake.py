@@ -14,8 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from litefront.spaces.errors import InputError
-from litefront.spaces.sparse_tensor import densified
-from litefront.spaces.tflite_file import (
+from litefront.spaces.tflite.file import (
     add_constant,
     drop_unused,
     operator_code,
@@ -24,7 +23,8 @@ from litefront.spaces.tflite_file import (
     stateful_operators,
     write_tflite,
 )
-from litefront.spaces.tflite_graph import TfliteGraph
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.sparse_tensor import densified
 
 __all__ = ["take_in"]
 
@@ -59,7 +59,11 @@ def take_in(content: bytes, name: str, signature: str) -> bytes:
     for graph in model.subgraphs:
         _widen(model, graph)
     renamed = _complete_codes(model)
-    if not renamed and model.signatureDefs == given and operators == [len(graph.operators) for graph in model.subgraphs]:
+    if (
+        not renamed
+        and model.signatureDefs == given
+        and operators == [len(graph.operators) for graph in model.subgraphs]
+    ):
         taken_in = content
     else:
         drop_unused(model)

@@ -7,9 +7,9 @@ import pytest
 
 from litefront.spaces.base_model import save_keras
 from litefront.spaces.batch_size import convert
-from litefront.spaces.dead_filters import repair_dead_filters
 from litefront.spaces.quantization import Quantization, quantize
 from litefront.spaces.tensorflow_environment import import_keras, seed_everything
+from litefront.spaces.tflite.dead_filters import repair_dead_filters
 from tests.conftest import run_rows
 
 DEAD = [1, 4, 6]

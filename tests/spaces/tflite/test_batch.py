@@ -13,9 +13,9 @@ from litefront.spaces.batch_size import convert
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.model_interface import tflite_interface
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
-from litefront.spaces.tflite_batch import batch_refusal, with_batch
-from litefront.spaces.tflite_graph import TfliteGraph
-from litefront.spaces.tflite_intake import take_in
+from litefront.spaces.tflite.batch import batch_refusal, with_batch
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.tflite.intake import take_in
 from tests.conftest import run_rows
 
 Rows = tuple[np.ndarray, np.ndarray]

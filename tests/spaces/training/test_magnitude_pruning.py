@@ -13,19 +13,19 @@ import pytest
 from litefront.spaces.base_model import BaseModel, load_keras, save_keras
 from litefront.spaces.batch_size import convert
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData
-from litefront.spaces.gradual_pruning import magnitude_mask
-from litefront.spaces.magnitude_pruning import (
+from litefront.spaces.quantization import Quantization, quantize
+from litefront.spaces.sparsity import Sparsity
+from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
+from litefront.spaces.tflite.graph import TfliteGraph
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData
+from litefront.spaces.training.gradual_pruning import magnitude_mask
+from litefront.spaces.training.magnitude_pruning import (
     PruningSteps,
     prunable_layers,
     prune,
     pruning_refusal,
     unprunable_layers,
 )
-from litefront.spaces.quantization import Quantization, quantize
-from litefront.spaces.sparsity import Sparsity
-from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow, seed_everything
-from litefront.spaces.tflite_graph import TfliteGraph
 from tests.conftest import run_rows
 
 SPARSITY = 0.75

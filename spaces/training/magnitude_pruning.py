@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefront.spaces.errors import CandidateError
-from litefront.spaces.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
-from litefront.spaces.gradual_pruning import GradualPruning
-from litefront.spaces.prunable_weights import BLOCK, prunable_layers, pruning_refusal, unprunable_layers
 from litefront.spaces.rows import row_count
-from litefront.spaces.shared_values import SharedValues
 from litefront.spaces.sparsity import Pattern, Sparsity
 from litefront.spaces.tensorflow_environment import import_keras
+from litefront.spaces.training.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
+from litefront.spaces.training.gradual_pruning import GradualPruning
+from litefront.spaces.training.prunable_weights import BLOCK, prunable_layers, pruning_refusal, unprunable_layers
+from litefront.spaces.training.shared_values import SharedValues
 
 __all__ = ["PruningSteps", "prunable_layers", "prune", "pruning_refusal", "unprunable_layers"]
 
