@@ -14,7 +14,7 @@ from ai_edge_quantizer.quantizer import Quantizer
 
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.quantization_recipes import recipe
-from litefront.spaces.tflite.file import write_tflite
+from litefront.spaces.tflite.file import read_tflite, write_tflite
 from litefront.spaces.tflite.graph import TfliteGraph
 
 FLOAT32, FLOAT16, INT8 = Quantization.FLOAT32, Quantization.FLOAT16, Quantization.INT8
@@ -69,8 +69,7 @@ def make_tflite(tensors: Mapping[str, T], ops: list[Op], *, external: bool = Fal
         if tensor.data:
             made.buffer = len(model.buffers)
             model.buffers.append(schema.BufferT())
-            if not external:
-                model.buffers[-1].data = np.frombuffer(tensor.data, "u1")
+            model.buffers[-1].data = np.frombuffer(tensor.data, "u1")
         graph.tensors.append(made)
     for op in ops:
         code = schema.OperatorCodeT()
@@ -86,16 +85,25 @@ def make_tflite(tensors: Mapping[str, T], ops: list[Op], *, external: bool = Fal
     graph.inputs, graph.outputs = [0], [len(names) - 1]
     model.subgraphs = [graph]
 
-    constants = [tensor.data for tensor in tensors.values() if tensor.data]
-    if external:
+    return pack_behind(model) if external else pack(model)
+
+
+def pack_behind(model: schema.ModelT) -> bytes:
+    """Packs with the constants behind the flatbuffer, each where any type may be read from."""
+    constants = {
+        index: np.asarray(buffer.data, "u1").tobytes()
+        for index, buffer in enumerate(model.buffers)
+        if buffer.data is not None and len(buffer.data)
+    }
+    for index, data in constants.items():
         # An offset has the same width whatever its value, so the first packing gives the length.
-        for buffer, data in zip(model.buffers[1:], constants, strict=True):
-            buffer.offset, buffer.size = 2, len(data)
-        offset = len(pack(model))
-        for buffer, data in zip(model.buffers[1:], constants, strict=True):
-            buffer.offset = offset
-            offset += len(data)
-    return pack(model) + (b"".join(constants) if external else b"")
+        model.buffers[index].data, model.buffers[index].offset, model.buffers[index].size = None, 2, len(data)
+    content = b""
+    start = -(-len(pack(model)) // 16) * 16
+    for index, data in constants.items():
+        model.buffers[index].offset = start + len(content)
+        content += data + bytes(-len(data) % 16)
+    return pack(model).ljust(start, b"\0") + content
 
 
 def pack(model: schema.ModelT) -> bytes:
@@ -115,12 +123,13 @@ OPTIONS: dict[int, tuple[str, dict[str, object]]] = {
 
 def with_options(content: bytes) -> bytes:
     """Gives the operators the options that kernels rely on."""
-    model = schema.ModelT.InitFromPackedBuf(bytearray(content))
+    external = any(buffer.offset > 1 for buffer in schema.ModelT.InitFromPackedBuf(bytearray(content)).buffers)
+    model = read_tflite(content)
     for operator in model.subgraphs[0].operators:
         name, values = OPTIONS[model.operatorCodes[operator.opcodeIndex].builtinCode]
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
         operator.builtinOptions = getattr(schema, f"{name}T")(**values)
-    return write_tflite(model)
+    return pack_behind(model) if external else write_tflite(model)
 
 
 def fully_connected(weights: T, bias: T | None = None, *, external: bool = False) -> TfliteGraph:
