@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from litefront.spaces.errors import InputError
 from litefront.spaces.model_interface import ModelInterface, TensorSpec, tflite_interface
-from litefront.spaces.sparsity import Pattern
 from litefront.spaces.tensorflow_environment import import_keras, import_keras3, import_tensorflow
 
 if TYPE_CHECKING:
@@ -66,17 +65,6 @@ class BaseModel:
     format: ModelFormat
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     signature: str = SERVING_DEFAULT
-
-    def pruning_refusals(self) -> dict[str, str]:
-        """Why the weights cannot be pruned, by pattern of sparsity, as far as the format tells."""
-        if self.format is ModelFormat.TFLITE:
-            from litefront.spaces.tflite.pruning import CHANNEL_REFUSAL
-
-            return {Pattern.CHANNEL: CHANNEL_REFUSAL}
-        if self.format is ModelFormat.SAVED_MODEL:
-            refusal = "sparsity other than 0 needs a Keras model or a `.tflite`, and this one is a SavedModel"
-            return dict.fromkeys(Pattern, refusal)
-        return {}
 
 
 def save_keras(model: Any, folder: Path) -> BaseModel:

@@ -11,6 +11,7 @@ from litefront.spaces.channel_pruning import channel_groups
 from litefront.spaces.clustering import clustering_refusal
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.sparsity import Pattern, Sparsity
+from litefront.spaces.tflite.pruning import CHANNEL_REFUSAL
 from litefront.spaces.training.prunable_weights import pruning_refusal
 from litefront.spaces.training.quantization_aware_training import quantization_aware_refusal
 
@@ -53,7 +54,7 @@ class ModelRefusals:
     def _of_tflite(cls) -> ModelRefusals:
         reason = _NOT_KERAS[ModelFormat.TFLITE]
         return cls(
-            {Pattern.CHANNEL.value: f"sparsity of the pattern channel {reason}"},
+            {Pattern.CHANNEL.value: CHANNEL_REFUSAL},
             f"clustering {reason}",
             f"qat_int8 {reason}",
         )

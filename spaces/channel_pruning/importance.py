@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from litefront.spaces.channel_pruning.graph import ChannelGroups
 from litefront.spaces.channel_pruning.layer_channels import Role, WeightAxis
 from litefront.spaces.channel_pruning.settings import ChannelPruning, Importance
-from litefront.spaces.channel_pruning.surgery import keras_of
 from litefront.spaces.rows import row_count, take_rows
 from litefront.spaces.tensorflow_environment import import_tensorflow
-from litefront.spaces.training.fine_tuning import TrainingData
+from litefront.spaces.training.fine_tuning import TrainingData, keras_of
 
 __all__ = ["channel_importance"]
 

@@ -11,20 +11,9 @@ from numpy.typing import NDArray
 from litefront.spaces.channel_pruning.channels import Labels
 from litefront.spaces.channel_pruning.graph import ChannelGroups
 from litefront.spaces.channel_pruning.layer_channels import LayerChannels
+from litefront.spaces.training.fine_tuning import keras_of
 
-__all__ = ["keras_of", "without_channels"]
-
-
-def keras_of(model: Any) -> Any:
-    """The Keras that a model is of: the module tf_keras or keras."""
-    from litefront.spaces.tensorflow_environment import import_keras
-
-    legacy = import_keras()
-    if isinstance(model, legacy.Model):
-        return legacy
-    import keras
-
-    return keras
+__all__ = ["without_channels"]
 
 
 def without_channels(model: Any, groups: ChannelGroups, removed: Labels) -> Any:

@@ -23,7 +23,6 @@ from litefront.spaces.batch_size import convert
 from litefront.spaces.errors import InputError
 from litefront.spaces.model_interface import tflite_interface
 from litefront.spaces.quantization import Quantization
-from litefront.spaces.sparsity import Pattern
 from litefront.spaces.tensorflow_environment import import_keras, import_keras3, import_tensorflow
 from tests.conftest import run_rows
 from tests.spaces.tflite.test_graph import Op, T, make_tflite
@@ -115,23 +114,6 @@ def test_the_signature_tells_shape_and_type(name: str, batch: int, sources: dict
     (spec,) = model_interface(read_model(sources[name], kept, {})).inputs
     assert (spec.shape, spec.dtype) == ((batch, 8, 8, 1), "float32")
     assert isinstance(spec, TensorSpec)
-
-
-@pytest.mark.parametrize(
-    ("name", "refused"),
-    [
-        ("model.keras", set()),
-        ("three.keras", set()),
-        ("model.tflite", {Pattern.CHANNEL}),
-        ("saved_model", set(Pattern)),
-    ],
-)
-def test_the_format_tells_which_patterns_of_pruning_it_refuses(
-    name: str, refused: set[Pattern], sources: dict[str, Path], kept: Path
-) -> None:
-    refusals = read_model(sources[name], kept, {}).pruning_refusals()
-    assert set(refusals) == refused
-    assert all(word in reason for reason in refusals.values() for word in ("Keras model", "this one"))
 
 
 def test_the_users_file_is_left_as_it_is(sources: dict[str, Path], kept: Path) -> None:

@@ -21,6 +21,7 @@ from litefront.search.stage_calls import StageCall
 from litefront.search.stage_run import StageDone
 from litefront.search.store import ArtifactStore, StageRecord
 from litefront.search.workers import Place
+from litefront.spaces.model_refusals import ModelRefusals
 
 __all__ = ["MADE_UP_FACTS", "MadeUpWorkers"]
 
@@ -120,7 +121,17 @@ def _facts(stage: str, made_by: Mapping[str, Any]) -> dict[str, Any]:
     match stage:
         case "base":
             inputs = [{"name": "input", "shape": [-1, 8], "dtype": "float32"}]
-            return {"format": "keras", "inputs": inputs, "pruning_refusals": {}, "fixed_batch_size": None}
+            return {
+                "format": "keras",
+                "inputs": inputs,
+                "outputs": [],
+                "refusals": ModelRefusals().to_json(),
+                "fixed_batch_size": None,
+                "fixed_batch_reason": "",
+                "calibration_refusal": None,
+            }
+        case "float_tflite":
+            return {"refusals": {}}
         case "pruned":
             return {"format": "keras"}
         case "quantized":
