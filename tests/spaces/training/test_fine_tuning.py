@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litefront.spaces import fine_tuning, training_watch
 from litefront.spaces.errors import CandidateError, InputError
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
+from litefront.spaces.training import fine_tuning, training_watch
 from litefront.spaces.training.distillation import distillation_loss, output_kinds
 from litefront.spaces.training.fine_tuning import FineTuning, TrainingData, fine_tune, keras_of
 
