@@ -52,6 +52,7 @@ class OperatorCounts:
         weight_bytes: Bytes of constants, as a call reads them.
         input_bytes: Bytes of the other inputs.
         output_bytes: Bytes of outputs.
+        widened_int4: Whether it computes in float with weights that are stored in int4.
     """
 
     name: str
@@ -61,6 +62,7 @@ class OperatorCounts:
     weight_bytes: int
     input_bytes: int
     output_bytes: int
+    widened_int4: bool = False
 
 
 _BITS = {"FLOAT64": 64, "INT64": 64, "UINT64": 64, "FLOAT16": 16, "INT16": 16, "UINT16": 16}
@@ -105,19 +107,22 @@ def _counts(operator: OperatorFacts, constants: set[int]) -> OperatorCounts:
     weights = [tensor for tensor in inputs if id(tensor) in constants]
     values = [tensor for tensor in inputs if id(tensor) not in constants]
     products = _multiply_accumulates(operator)
-    kernel = KernelClass.ELEMENTWISE
+    kind = KernelClass.ELEMENTWISE
     if products is not None:
-        kernel = KernelClass.DEPTHWISE if operator.name == "DEPTHWISE_CONV_2D" else KernelClass.DENSE
+        kind = KernelClass.DEPTHWISE if operator.name == "DEPTHWISE_CONV_2D" else KernelClass.DENSE
+    kernel = operator.kernel() if products is not None else None
+    arithmetic = _arithmetic((*values, *outputs), kernel, weights)
     is_view = operator.name in _VIEWS
     largest = max((tensor.elements for tensor in (*values, *outputs)), default=0)
     return OperatorCounts(
         name=operator.name,
-        kernel=kernel,
-        arithmetic=_arithmetic((*values, *outputs), operator.kernel() if products is not None else None, weights),
+        kernel=kind,
+        arithmetic=arithmetic,
         operations=products if products is not None else 0 if is_view else largest,
         weight_bytes=0 if is_view else _weight_bytes(operator, weights, outputs),
         input_bytes=0 if is_view else sum(map(_bytes, values)),
         output_bytes=0 if is_view else sum(map(_bytes, outputs)),
+        widened_int4=kernel is not None and kernel.type == "INT4" and arithmetic is Arithmetic.FLOAT32,
     )
 
 

@@ -32,4 +32,5 @@ _OPERATORS: Mapping[Arithmetic, frozenset[str]] = {
 
 def xnnpack_takes(operator: OperatorCounts) -> bool:
     """Whether XNNPACK runs an operator; where it does not, the built-in kernels do."""
-    return operator.name in _OPERATORS[operator.arithmetic]
+    # It has no cast from int4: what such weights become is no constant to it, and its products want constants.
+    return not operator.widened_int4 and operator.name in _OPERATORS[operator.arithmetic]

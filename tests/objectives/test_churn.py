@@ -29,7 +29,7 @@ def test_outputs_of_any_shape_are_a_rows_answers() -> None:
     assert churn is not None and churn.value == 1.0
 
 
-@pytest.mark.parametrize(("ours", "expected"), [([0.6, 0.4, 0.5], 1 / 3), ([0.1, 0.9, 0.2], 2 / 3)])
+@pytest.mark.parametrize(("ours", "expected"), [([0.6, 0.4, 0.5], 1 / 3), ([0.1, 0.9, 0.7], 2 / 3)])
 def test_a_single_probability_predicts_by_its_side_of_one_half(ours: list[float], expected: float) -> None:
     churn = measure_churn(np.array(ours)[:, None], np.array([0.9, 0.6, 0.3])[:, None])
     assert churn is not None and churn.value == pytest.approx(expected)

@@ -182,7 +182,9 @@ def test_artifacts_travel_to_a_node_that_does_not_see_the_store_and_back(make_be
     quantized = run_at(bench, Place.ELSEWHERE, bench.calls.quantized(converted.record, BASELINE))
     assert quantized.record is not None, quantized
     assert ArtifactStore(bench.store.root).find("quantized", quantized.call.key) == quantized.record
-    accuracy = run_at(bench, Place.ELSEWHERE, bench.calls.accuracy(quantized.record, BASELINE, None))
+    reference = run_at(bench, Place.ELSEWHERE, bench.calls.reference(quantized.record, BASELINE))
+    assert reference.record is not None, reference
+    accuracy = run_at(bench, Place.ELSEWHERE, bench.calls.accuracy(quantized.record, BASELINE, reference.record))
     assert accuracy.record is not None, accuracy
     latency = run_at(bench, Place.DEVICE, bench.calls.latency(quantized.record, BASELINE))
     assert latency.record is not None, latency

@@ -28,6 +28,7 @@ from litefront.search.study_results import StudyContext, StudyResults
 from litefront.search.study_run import RunOptions, run_study
 from litefront.spaces.deployment_config import BASELINE
 from litefront.spaces.errors import InputError
+from litefront.spaces.sparsity import Sparsity
 from tests.search.tiny_study import SHORT_TIMING, TASK, write_study
 
 SERIAL = RunOptions(serial=True, timing=SHORT_TIMING)
@@ -86,7 +87,7 @@ def test_every_cell_has_every_figure_with_its_provenance(finished: Finished) -> 
     for record in finished[1].measured:
         assert set(record.figures) == {
             *("accuracy", "size_bytes", "download_bytes", "latency_ms", "latency_p90_ms", "throughput_per_s"),
-            *("cold_start_ms", "memory_bytes", "energy_mj", "power_mw"),
+            *("churn", "cold_start_ms", "memory_bytes", "energy_mj", "power_mw"),
         }
         modelled = {name for name, figure in record.figures.items() if figure.provenance == "modelled"}
         assert modelled == {"energy_mj", "power_mw"}
@@ -218,11 +219,11 @@ def test_a_candidate_below_the_gate_never_reaches_the_device(tmp_path: Path) -> 
     )
     results, _ = run(study, tmp_path / "run")
     (rejected,) = [record for record in results.records if record.state is CellState.REJECTED]
-    assert rejected.config.sparsity == 0.5
+    assert rejected.config.sparsity == Sparsity(0.5)
     assert "below the baseline" in str(rejected.reason)
     assert rejected.violation > 0
     assert "latency" not in rejected.stages
-    assert set(rejected.figures) == {"accuracy", "size_bytes", "download_bytes"}
+    assert set(rejected.figures) == {"accuracy", "churn", "size_bytes", "download_bytes"}
     assert totals_by_stage(results.ledger)["accuracy"].runs == 2
 
 
@@ -238,7 +239,7 @@ def test_a_hopeless_candidate_ends_on_a_part_of_the_rows(tmp_path: Path) -> None
     study = write_study(tmp_path / "study", task=WORSE, gates={"max_accuracy_drop": 0.05}, **keys)
     results, listener = run(study, tmp_path / "run")
     rejected = [record for record in results.records if record.state is CellState.REJECTED]
-    assert [record.config.sparsity for record in rejected] == [0.5, 0.5]
+    assert [record.config.sparsity for record in rejected] == [Sparsity(0.5), Sparsity(0.5)]
     for record in rejected:
         assert record.rejected_by == "accuracy"
         assert "on 100 rows" in str(record.reason) and "the gate allows 0.05" in str(record.reason)
@@ -370,7 +371,9 @@ def test_a_tflite_without_labels_is_searched_by_fidelity(finished: Finished, tmp
     assert found.baseline is not None
     assert found.baseline.value("accuracy") == 1.0
     assert found.context.model["fidelity"] is True
-    assert any("came as a `.tflite`" in reason for reason in found.context.refusals)
+    pruned = [record for record in found.measured if record.config.sparsity]
+    assert len(pruned) == len(found.measured) / 2
+    assert all(record.facts["prunable_sparsity"] >= 0.5 - 0.01 for record in pruned)
     assert any("batches of 1 only" in reason for reason in found.context.refusals)
 
 

@@ -85,11 +85,14 @@ class TestWorkers:
 
     def test_each_stage_builds_on_the_one_before_it(self, bench: Bench) -> None:
         base = self.record(bench, bench.calls.base())
-        pruned = self.record(bench, bench.calls.pruned(base, 0.5))
+        pruned = self.record(bench, bench.calls.pruned(base, base, Sparsity(0.5)))
         float_tflite = self.record(bench, bench.calls.float_tflite(pruned, 4))
         config = replace(BASELINE, sparsity=Sparsity(0.5), batch_size=4)
         quantized = self.record(bench, bench.calls.quantized(float_tflite, config))
-        accuracy = self.record(bench, bench.calls.accuracy(quantized, config, None))
+        whole = self.record(bench, bench.calls.float_tflite(base, 4))
+        float32 = self.record(bench, bench.calls.quantized(whole, replace(BASELINE, batch_size=4)))
+        reference = self.record(bench, bench.calls.reference(float32, replace(BASELINE, batch_size=4)))
+        accuracy = self.record(bench, bench.calls.accuracy(quantized, config, reference))
         latency = self.record(bench, bench.calls.latency(quantized, config))
         assert quantized.facts["counted"]["prunable_sparsity"] == pytest.approx(0.5, abs=0.01)
         assert accuracy.facts["figures"]["accuracy"]["value"] > 0.6
