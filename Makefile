@@ -26,6 +26,7 @@ check: $(VENV)/installed $(VENV)/types
 
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	for study in mobilenet minilm faces; do $(BIN)/python -m litefront.studies.$$study.fetch || exit $$?; done
 	for benchmark in tests/benchmarks/*.py; do $(BIN)/python $$benchmark || exit $$?; done
 
 $(VENV)/installed: pyproject.toml constraints.txt
