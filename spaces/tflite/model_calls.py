@@ -98,6 +98,8 @@ class ModelCalls:
             CandidateError: If the interpreter refuses the call.
         """
         try:
+            # Sequence kernels keep their state in variables, and a row is answered by itself.
+            self.interpreter.reset_all_variables()
             return dict(self._runner(**call))
         except (ValueError, RuntimeError) as error:
             raise CandidateError(f"the file does not run: {_one_line(error)}") from error

@@ -13,7 +13,7 @@ from litefront.spaces.channel_pruning import ChannelPruning, PrunedChannels, pru
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.rows import row_count
 from litefront.spaces.training.fine_tuning import FineTuning, TrainingData
-from tests.spaces.channel_pruning.made_models import library, outputs
+from tests.spaces.channel_pruning.made_models import LIBRARIES, library, outputs
 
 SETTINGS = ChannelPruning(rows=16, iterations=2)
 TRAINING = FineTuning(epochs=1, batch_size=8, learning_rate=1e-3)
@@ -24,9 +24,9 @@ def data(rows: tuple[np.ndarray, np.ndarray]) -> TrainingData:
     return TrainingData(*rows, loss="sparse_categorical_crossentropy")
 
 
-@pytest.fixture(scope="module")
-def classifier() -> Any:
-    keras = library("tf_keras")
+@pytest.fixture(scope="module", params=LIBRARIES)
+def classifier(request: pytest.FixtureRequest) -> Any:
+    keras = library(request.param)
     keras.utils.set_random_seed(0)
     layers = keras.layers
     return keras.Sequential(
