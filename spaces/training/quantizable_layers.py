@@ -106,7 +106,8 @@ class _Graph:
         uses = self._uses(layer)
         if len(uses) != 1:
             return f"it is used {len(uses)} times"
-        if any(keras.backend.is_keras_tensor(value) for value in import_tensorflow().nest.flatten(uses[0].call_kwargs)):
+        keywords = import_tensorflow().nest.flatten(uses[0].call_kwargs)
+        if any(isinstance(value, keras.__internal__.KerasTensor) for value in keywords):
             return "it takes a tensor by keyword, such as a mask"
         if type(layer) is keras.layers.BatchNormalization:
             return self._folding_refusal(layer)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litefront.spaces.base_model import BaseModel, load_keras
+from litefront.spaces.base_model import BaseModel, load_keras, save_keras
 from litefront.spaces.errors import CandidateError
 from litefront.spaces.quantization import Quantization
 from litefront.spaces.tensorflow_environment import import_keras, import_tensorflow
@@ -184,6 +184,8 @@ def test_layers_without_a_rule_stay_in_float_and_are_named(tmp_path: Path) -> No
     assert reasons["head"] == "the values that it takes from mean have no range"
     assert {"up", "down"}.isdisjoint(reasons)
     assert quantization_aware_refusal(model) is None
+    # A model that was saved says None for each keyword that it leaves out.
+    assert float_layers(load_keras(save_keras(model, tmp_path))) == reasons
     ids = np.random.default_rng(0).integers(0, 11, (16, 6)).astype(np.int32)
     trained = quantization_aware(model, TrainingData(ids, ids[:, 0] % 2, LOSS), SETTINGS)
     content = convert_quantization_aware(save_quantization_aware(trained, tmp_path), 1)
