@@ -184,7 +184,7 @@ def test_layers_without_a_rule_stay_in_float_and_are_named(tmp_path: Path) -> No
     assert reasons["head"] == "the values that it takes from mean have no range"
     assert {"up", "down"}.isdisjoint(reasons)
     assert quantization_aware_refusal(model) is None
-    # A model that was saved says None for each keyword that it leaves out.
+    # A model that was loaded again has its slices as plain values, None among them.
     assert float_layers(load_keras(save_keras(model, tmp_path))) == reasons
     ids = np.random.default_rng(0).integers(0, 11, (16, 6)).astype(np.int32)
     trained = quantization_aware(model, TrainingData(ids, ids[:, 0] % 2, LOSS), SETTINGS)
