@@ -38,7 +38,8 @@ def _accuracy(call: StageCall, workplace: Workplace, folder: Path) -> StageOutpu
     task, given = workplace.task, load_rows(outputs)
     labels, float_outputs = (load_rows(workplace.store.path(call.inputs[name])) for name in ("labels", "float_outputs"))
     accuracy = measure_accuracy(given, labels, task.scored_by, output=task.output, answers=reply.get("answers"))
-    counted = _delegation(reply) | _fidelity(call, workplace, folder, given) | _sparse_kernels(call, workplace, reply)
+    fidelity = _fidelity(call, workplace, folder, given, float_outputs)
+    counted = _delegation(reply) | fidelity | _sparse_kernels(call, workplace, reply)
     figures = {"accuracy": accuracy.figure} | _churn(given, float_outputs, task.output)
     facts = {"figures": {name: figure.to_json() for name, figure in figures.items()}, "counted": counted}
     if accuracy.scores is None:
@@ -58,7 +59,7 @@ def _churn(outputs: Rows, float_outputs: Rows, output: str | None) -> dict[str, 
 def _screening(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:
     outputs, reply = _infer(call, workplace, folder)
     task, given = workplace.task, load_rows(outputs)
-    labels = load_rows(workplace.store.path(call.inputs["labels"]))
+    labels, float_outputs = (load_rows(workplace.store.path(call.inputs[name])) for name in ("labels", "float_outputs"))
     baseline = np.load(workplace.store.path(call.inputs["baseline_scores"]))
     first, last = call.params["first"], call.params["last"]
     picked = row_order(len(baseline))[first:last]
@@ -72,7 +73,7 @@ def _screening(call: StageCall, workplace: Workplace, folder: Path) -> StageOutp
             "source": accuracy_source(
                 task.scored_by, f"{last} of {len(baseline)} rows", reply.get("answers"), output=task.output
             ),
-            "counted": _delegation(reply) | _fidelity(call, workplace, folder, given),
+            "counted": _delegation(reply) | _fidelity(call, workplace, folder, given, take_rows(float_outputs, picked)),
         }
     )
 
@@ -92,7 +93,9 @@ def _sparse_kernels(call: StageCall, workplace: Workplace, reply: Mapping[str, A
     return {} if found is None else {"sparse_kernels": asdict(found)}
 
 
-def _fidelity(call: StageCall, workplace: Workplace, folder: Path, outputs: Rows) -> dict[str, Any]:
+def _fidelity(
+    call: StageCall, workplace: Workplace, folder: Path, outputs: Rows, float_outputs: Rows
+) -> dict[str, Any]:
     """How a delegate's answers to the first rows differ from the built-in kernels'; nothing for those themselves."""
     candidate = _candidate(call, workplace)
     if candidate.config.delegate is Delegate.NONE:
@@ -105,7 +108,8 @@ def _fidelity(call: StageCall, workplace: Workplace, folder: Path, outputs: Rows
         workplace.device.infer(built_in, rows, expected)
     except CandidateError as error:
         raise CandidateError(f"its answers cannot be compared with the built-in kernels', which {error}") from error
-    return {"fidelity": asdict(Fidelity.of(take_rows(outputs, first), load_rows(expected)))}
+    fidelity = Fidelity.of(take_rows(outputs, first), load_rows(expected), take_rows(float_outputs, first))
+    return {"fidelity": asdict(fidelity)}
 
 
 def _latency(call: StageCall, workplace: Workplace, folder: Path) -> StageOutput:

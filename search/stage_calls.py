@@ -301,6 +301,7 @@ class StageCalls:
                 "tflite": quantized.objects["tflite"],
                 "rows": look.inputs,
                 "labels": self._labels(reference),
+                "float_outputs": reference.objects["outputs"],
                 "baseline_scores": baseline_scores,
             },
             self._executor(config) | {"metric": self._loaded.metric_digest},

@@ -45,6 +45,20 @@ def test_a_float_graph_is_held_more_strictly_than_a_quantized_one() -> None:
     assert a_step.refusal(Quantization.FLOAT32) is not None
 
 
+def test_kernels_may_lie_as_far_apart_as_the_file_lies_from_the_float_model() -> None:
+    # The second row's outputs move by half of the range.
+    second = np.array([[0.0], [1.0]], np.float32)
+    answers, float_answers = EXPECTED + 4 * second, EXPECTED - 4 * second
+    assert Fidelity.of(answers, EXPECTED, EXPECTED).refusal(Quantization.MIXED_INT8) is not None
+    beside = Fidelity.of(answers, EXPECTED, float_answers)
+    assert (beside.file_largest, beside.file_mean) == (0.5, 0.25)
+    assert beside.refusal(Quantization.MIXED_INT8) is None
+    # Float kernels have nothing to round.
+    assert beside.refusal(Quantization.FLOAT32) is not None
+    further = Fidelity.of(EXPECTED + 5 * second, EXPECTED, float_answers)
+    assert "where 0.5 and 0.25 are tolerated" in str(further.refusal(Quantization.MIXED_INT8))
+
+
 def test_a_small_difference_everywhere_is_refused_by_its_mean() -> None:
     everywhere = Fidelity.of(EXPECTED + np.float32(8 * 0.01), EXPECTED)
     assert everywhere.largest == pytest.approx(0.01)

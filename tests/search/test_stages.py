@@ -243,7 +243,8 @@ def test_accuracy_compares_the_delegates_answers_with_the_built_in_kernels(made:
     content, built_in = made.content(made.quantized, "tflite"), OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     expected = run_rows(content, rows[0], experimental_op_resolver_type=built_in)
     fidelity = made.accuracy.facts["counted"]["fidelity"]
-    assert fidelity == asdict(Fidelity.of(run_rows(content, rows[0]), expected))
+    float_answers = np.load(made.workplace.store.path(made.float_answers()["float_outputs"]))
+    assert fidelity == asdict(Fidelity.of(run_rows(content, rows[0]), expected, float_answers))
     without = made.run_on_rows(
         "accuracy", XNNPACK | {"delegate": "none"}, made.quantized, labels=made.labels, **made.float_answers()
     )
@@ -273,6 +274,7 @@ def test_screening_compares_the_rows_of_its_look_with_the_baselines(made: Made, 
         rows=keep_array(store, rows[0][picked]),
         labels=made.labels,
         baseline_scores=keep_array(store, baseline),
+        **made.float_answers(),
     )
     right = np.load(store.path(made.accuracy.objects["scores"]))[picked]
     seen = PairedScores(**record.facts["paired_scores"])
@@ -292,7 +294,7 @@ def test_screening_by_fidelity_compares_with_the_float_models_answers(made: Made
         "rows": keep_array(store, rows[0][picked]),
         "labels": made.reference.objects["outputs"],
         "baseline_scores": keep_array(store, np.ones(len(rows[0]))),
-    }
+    } | made.float_answers()
     unlabelled = replace(made.workplace.task, evaluation=Dataset(rows[0]))
     call = StageCall("screening", XNNPACK | {"first": 0, "last": 8}, inputs)
     facts = succeed(call, replace(made.workplace, task=unlabelled)).facts
