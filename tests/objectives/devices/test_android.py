@@ -146,7 +146,8 @@ class TestBenchmark:
         assert (reply["delegated_nodes"], reply["nodes"]) == (5, 5)
         assert reply["last_level_cache_bytes"] == 4096 * 1024
         assert reply["load_average"] >= 0 and reply["steal_s"] >= 0
-        assert all(entry["wall_s"] > 0 and entry["cpu_s"] > 0 for entry in reply["rounds"])
+        # The stand-in for the tool may need less than one tick of either clock.
+        assert all(entry["wall_s"] >= 0 and entry["cpu_s"] >= 0 for entry in reply["rounds"])
 
     def test_an_old_builds_mean_is_called_one(
         self, phone: MadePhone, device: AndroidDevice, candidate_files: Candidates, rows_file: Path
